@@ -1,0 +1,113 @@
+"""Read every picture once: is it whole, what is in it (hash), how large is it, what does it look like (thumbnail)."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whatsit import images
+from whatsit.dataset import near_duplicates
+from whatsit.dataset.samples import Dataset, Sample, Unreadable
+from whatsit.errors import DataError, ImageError
+from whatsit.events import OnEvent, Progress, ignore
+
+THUMBNAIL = 16  # pixels a side
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class _Read:
+    content: str
+    size: tuple[int, int]
+    thumbnail: NDArray[np.uint8]
+    grey: bool
+
+
+def read(dataset: Dataset, on_event: OnEvent = ignore) -> Dataset:
+    """Decode every picture; the unreadable ones move to `unreadable` with their reasons.
+
+    Raises DataError if none can be read.
+    """
+    found = list(in_parallel(_read, dataset.samples, "reading pictures", on_event))
+    bad = [
+        Unreadable(sample.name, sample.label, str(result.value))
+        for sample, result in zip(dataset.samples, found, strict=True)
+        if isinstance(result, ImageError)
+    ]
+    good = [
+        (replace(sample, content=result.content), result)
+        for sample, result in zip(dataset.samples, found, strict=True)
+        if isinstance(result, _Read)
+    ]
+    if not good:
+        raise DataError(
+            f"cannot read any picture of '{dataset.name}'",
+            value=f"{len(bad)} unreadable, the first: {bad[0].name}: {bad[0].reason}",
+            accepted="JPEG, PNG, WebP and what else Pillow reads",
+            hint="Check that the files are pictures and complete.",
+        )
+    thumbnails = np.stack([result.thumbnail for _, result in good])
+    return replace(
+        dataset,
+        samples=tuple(sample for sample, _ in good),
+        unreadable=(*dataset.unreadable, *bad),
+        thumbnails=thumbnails,
+        copies=tuple(near_duplicates.copies([result.content for _, result in good], thumbnails)),
+        sizes=np.array([result.size for _, result in good], np.int32),
+        grey=all(result.grey for _, result in good),
+    )
+
+
+def in_parallel(work: Callable[[T], R], items: Iterable[T], stage: str, on_event: OnEvent) -> Iterator[R]:
+    """Results in order, computed on all cores; only a few wait at a time, so memory stays bounded.
+
+    Threads suffice: the decoders release the interpreter's lock.
+    """
+    todo = list(items)
+    workers = os.cpu_count() or 1
+    step = max(1, len(todo) // 200)
+    with ThreadPoolExecutor(workers) as pool:
+        waiting = deque(pool.submit(work, item) for item in todo[: 4 * workers])
+        for done in range(len(todo)):
+            following = done + 4 * workers
+            result = waiting.popleft().result()
+            if following < len(todo):
+                waiting.append(pool.submit(work, todo[following]))
+            if (done + 1) % step == 0 or done + 1 == len(todo):
+                on_event(Progress(stage, done + 1, len(todo)))
+            yield result
+
+
+def content_hash(source: Path | NDArray[np.generic]) -> str:
+    """SHA-256 of a file's bytes, or of an array's shape, type and values."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    head = f"{source.dtype}{source.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
+
+
+def _read(sample: Sample) -> _Read | ImageError:
+    from PIL import Image
+
+    try:
+        picture = images.load(sample.source, name=sample.name)
+        content = content_hash(sample.source)
+    except ImageError as error:
+        return error
+    except OSError as error:
+        return ImageError(f"cannot read picture '{sample.name}'", value=str(error), accepted="a file", hint="Check it.")
+    thumbnail = Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
+    first = picture[..., :1]
+    return _Read(content, (picture.shape[0], picture.shape[1]), np.asarray(thumbnail), bool((picture == first).all()))

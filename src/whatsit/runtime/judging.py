@@ -1,0 +1,114 @@
+"""Judge an open model on labelled pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whatsit.dataset import Dataset, Sample, Split, Unreadable, complete, content_hash, in_parallel, read
+from whatsit.errors import DataError, ImageError, did_you_mean
+from whatsit.evaluation import Report, judge
+from whatsit.events import OnEvent, ignore
+from whatsit.images import load
+from whatsit.runtime.open_model import OpenModel
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out, over which pictures.
+
+    report      on every readable picture
+    part        the part that was judged; None for all of the data
+    unreadable  pictures left out, with their reasons
+    known       names of pictures the model was trained on or chosen with
+    unseen      the report on the other pictures; None if all or none are known
+    """
+
+    report: Report
+    part: Split | None
+    unreadable: tuple[Unreadable, ...]
+    known: tuple[str, ...]
+    unseen: Report | None
+
+
+def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_event: OnEvent = ignore) -> Evaluation:
+    """Judge the test part where the data has parts (or the part asked for), all of the data otherwise.
+
+    A part that is not laid out is carved as `whatsit train` carves it. Raises DataError if a class is unknown to
+    the model or nothing can be judged.
+    """
+    dataset = _chosen(dataset, split, on_event)
+    _refuse_unknown_classes(model, dataset)
+    answered = list(in_parallel(_Answer(model), dataset.samples, "judging", on_event))
+    good = [(sample, row) for sample, row in zip(dataset.samples, answered, strict=True) if not isinstance(row, ImageError)]
+    bad = [
+        Unreadable(sample.name, sample.label, str(row.value))
+        for sample, row in zip(dataset.samples, answered, strict=True)
+        if isinstance(row, ImageError)
+    ]
+    if not good:
+        raise DataError(
+            f"cannot judge the model on '{dataset.name}'",
+            value=f"{len(bad)} unreadable pictures and no readable one" if bad else "no pictures in this part",
+            accepted="at least one readable picture",
+            hint="Check the folder, or choose another part with --split.",
+        )
+    known = [model.manifest.knows(content) for _, (_, content) in good]
+    part = dataset.samples[0].split if dataset.given_splits or split else None
+    unseen = [item for item, seen in zip(good, known, strict=True) if not seen]
+    return Evaluation(
+        report=_report(model, good),
+        part=part,
+        unreadable=(*dataset.unreadable, *bad),
+        known=tuple(sample.name for (sample, _), seen in zip(good, known, strict=True) if seen),
+        unseen=_report(model, unseen) if 0 < len(unseen) < len(good) else None,
+    )
+
+
+def _chosen(dataset: Dataset, split: Split | None, on_event: OnEvent) -> Dataset:
+    wanted: Split = split or "test"
+    if split is None and not dataset.given_splits:
+        return dataset
+    if wanted not in dataset.given_splits:
+        dataset = complete(read(dataset, on_event))
+    return replace(dataset.part(wanted), given_splits=dataset.given_splits)
+
+
+def _refuse_unknown_classes(model: OpenModel, dataset: Dataset) -> None:
+    unknown = sorted({sample.label for sample in dataset.samples} - set(model.labels))
+    if unknown:
+        raise DataError(
+            "cannot judge the model on these classes",
+            value=", ".join(unknown[:5]),
+            accepted=", ".join(model.labels[:20]) + (" and more" if len(model.labels) > 20 else ""),
+            hint=did_you_mean(unknown[0], model.labels) or "Name the class folders as the model's labels.",
+        )
+
+
+class _Answer:
+    """One sample -> its probabilities and content hash, or why it cannot be read."""
+
+    def __init__(self, model: OpenModel) -> None:
+        self.apply: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = model.manifest.preprocess.apply
+        self.engine = model.engine
+
+    def __call__(self, sample: Sample) -> tuple[NDArray[np.float32], str] | ImageError:
+        try:
+            picture = self.apply(load(sample.source, name=sample.name))
+        except ImageError as error:
+            return error
+        return self.engine.run(picture[None])[0][0], sample.content or content_hash(sample.source)
+
+
+def _report(model: OpenModel, rows: list[tuple[Sample, tuple[NDArray[np.float32], str]]]) -> Report:
+    index = {label: position for position, label in enumerate(model.labels)}
+    return judge(
+        np.stack([probabilities for _, (probabilities, _) in rows]),
+        np.array([index[sample.label] for sample, _ in rows]),
+        [sample.name for sample, _ in rows],
+        model.labels,
+        model.manifest.threshold,
+    )

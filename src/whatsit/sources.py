@@ -1,0 +1,42 @@
+"""Named data sets: `digits`, which comes with scikit-learn and needs no download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from whatsit.dataset import Dataset, Sample, open_folder_or_csv
+from whatsit.dataset.layouts import with_classes
+from whatsit.errors import DataError, MissingExtraError, did_you_mean
+
+
+def open_data(data: str | Path, classes: Sequence[str] | None = None) -> Dataset:
+    """A folder, a CSV, or one of the names in NAMED (a folder of that name in the current folder comes first)."""
+    path = Path(data)
+    if path.exists() or str(data) not in NAMED:
+        try:
+            return open_folder_or_csv(path, classes)
+        except DataError as error:
+            error.hint = did_you_mean(str(data), NAMED) or error.hint
+            raise
+    return with_classes(NAMED[str(data)](), classes)
+
+
+def digits() -> Dataset:
+    """1,797 handwritten digits of 8x8 pixels, ten classes (E. Alpaydin and C. Kaynak, UCI, 1998; in scikit-learn)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise MissingExtraError("open the data set 'digits'", module="sklearn", extra="train") from None
+    bunch = load_digits()
+    pictures = np.round(bunch.images * (255 / 16)).astype(np.uint8)  # [N, 8, 8], ink 0..16 -> 0..255
+    samples = tuple(
+        Sample(f"digits/{number:04d}", picture, str(label))
+        for number, (picture, label) in enumerate(zip(pictures, bunch.target, strict=True))
+    )
+    return Dataset("digits", samples, ())
+
+
+NAMED: dict[str, Callable[[], Dataset]] = {"digits": digits}

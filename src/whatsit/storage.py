@@ -1,0 +1,68 @@
+"""Whole files or none: write beside, flush to the disk, then rename."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from whatsit.errors import OutputError
+
+
+@contextmanager
+def beside(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in `path`'s folder; it becomes `path` when the block ends well, and vanishes otherwise.
+
+    Raises OutputError where the disk is full or the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    part = Path(name)
+    try:
+        yield part
+        _flush(part)
+        os.chmod(part, 0o666 & ~_umask())  # mkstemp's files are for their owner alone
+        os.replace(part, path)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, data: bytes | str) -> None:
+    with beside(path) as part:
+        part.write_bytes(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def make_folder(path: Path) -> Path:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    return path
+
+
+def cannot_write(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write '{path}'",
+        value=(error.strerror or str(error)).lower(),
+        accepted="a folder with free space and permission to write",
+        hint="Free some space or choose another place with --out.",
+    )
+
+
+def _flush(part: Path) -> None:
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,32 @@
+"""Samples -> one array of pictures with the network's geometry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whatsit import images
+from whatsit.dataset import Dataset, Sample, in_parallel
+from whatsit.events import OnEvent
+from whatsit.preprocess import Preprocess
+
+_LARGEST_IN_MEMORY = 4_000_000_000  # bytes; beyond, the array lies in a file that the system pages in and out
+
+
+def decode(dataset: Dataset, preprocess: Preprocess, overflow: Path, on_event: OnEvent) -> NDArray[np.uint8]:
+    """uint8 [N, h, w, 3], in the order of the samples; in the file `overflow` if it is too large for memory."""
+    shape = (len(dataset), *preprocess.size, 3)
+    pictures: NDArray[np.uint8]
+    if int(np.prod(shape)) <= _LARGEST_IN_MEMORY:
+        pictures = np.empty(shape, np.uint8)
+    else:
+        pictures = np.memmap(overflow, np.uint8, "w+", shape=shape)
+
+    def prepare(sample: Sample) -> NDArray[np.uint8]:
+        return preprocess.apply(images.load(sample.source, name=sample.name))
+
+    for index, picture in enumerate(in_parallel(prepare, dataset.samples, "preparing pictures", on_event)):
+        pictures[index] = picture
+    return pictures

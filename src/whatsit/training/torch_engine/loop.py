@@ -1,0 +1,248 @@
+"""fit -> run_epoch -> train_step."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from whatsit.errors import InterruptedEarlyError
+from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress
+from whatsit.preprocess import scaling_named
+from whatsit.recipe import Recipe
+from whatsit.training.engine import Stopped, TrainingData
+from whatsit.training.torch_engine import batches, checkpoint, export, networks, optim
+from whatsit.training.torch_engine.checkpoint import State
+from whatsit.training.torch_engine.networks import Network
+
+_PROBE_STEPS = 4
+
+
+class TorchFitted:
+    """A trained network. See `training.engine.Fitted`."""
+
+    def __init__(self, network: Network, recipe: Recipe, table: NetworkBuilt, state: State, stopped: Stopped | None):
+        self.history = tuple(state.history)
+        self.network = table
+        self.stopped = stopped
+        self._recipe = recipe
+        self._model = network.cpu().float().eval()
+        self._model.load_state_dict(state.best)
+
+    def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        scale = _scaler(self._recipe, torch.device("cpu"))
+        rows = []
+        with torch.inference_mode():
+            for start in range(0, len(pictures), batches.EVALUATION_BATCH):
+                part = torch.from_numpy(np.ascontiguousarray(pictures[start : start + batches.EVALUATION_BATCH]))
+                rows.append(self._model(scale(batches.to_network(part, torch.device("cpu")))).numpy())
+        return np.concatenate(rows)
+
+    def onnx(self, temperature: float) -> bytes:
+        return export.to_onnx(self._model, self._recipe, temperature)
+
+
+class TorchEngine:
+    """See `training.engine.Engine`."""
+
+    def plan(self, data: TrainingData, recipe: Recipe) -> int:
+        assert recipe.budget is not None
+        with _deterministic(recipe.seed):
+            trainer = _Trainer(data, recipe, lambda event: None)
+            step, judge = trainer.probe()
+        steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        return max(1, int(recipe.budget / (step * steps + judge)))
+
+    def fit(self, data: TrainingData, recipe: Recipe, checkpoint: Path, on_event: OnEvent) -> TorchFitted:
+        with _deterministic(recipe.seed):
+            return _Trainer(data, recipe, on_event).fit(checkpoint)
+
+
+class _Trainer:
+    """One run: the network, its optimiser, and the four levels of the loop."""
+
+    def __init__(self, data: TrainingData, recipe: Recipe, on_event: OnEvent) -> None:
+        self.data, self.recipe, self.on_event = data, recipe, on_event
+        self.device = torch.device(recipe.device)
+        self.network = networks.build(recipe, len(data.classes))
+        self.table = networks.summary(self.network, recipe.preprocess.size)
+        self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = optim.optimizer_for(self.network, recipe)
+        self.loss = optim.loss_for(recipe, data.train_targets, len(data.classes)).to(self.device)
+        self.plain_loss = nn.CrossEntropyLoss(reduction="sum")
+        self.scale = _scaler(recipe, self.device)
+        self.steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        self.bf16 = has_fast_bf16(self.device)
+
+    def fit(self, path: Path) -> TorchFitted:
+        state = self._start(path)
+        self.on_event(self.table)
+        self.on_event(Decision("bfloat16" if self.bf16 else "float32", "what this processor is fastest with"))
+        stopped: Stopped | None = None
+        try:
+            while state.epochs_done < self.recipe.epochs and stopped is None:
+                self._one_epoch(state, path)
+                stopped = self._reason_to_stop(state)
+        except KeyboardInterrupt:
+            stopped = "interrupted"
+        if not state.best:
+            raise InterruptedEarlyError(
+                "stopped before the first epoch ended",
+                value="no trained weights yet",
+                accepted="at least one whole epoch",
+                hint="Nothing was kept. Start again, perhaps with a smaller --image-size.",
+            )
+        if stopped is None and state.epochs_done < self.recipe.epochs:
+            stopped = self._reason_to_stop(state)
+        return TorchFitted(self.network, self.recipe, self.table, state, stopped)
+
+    def _start(self, path: Path) -> State:
+        if not path.exists():
+            return State(self.network.state_dict(), self.optimizer.state_dict())
+        state = checkpoint.load(path)
+        self.network.load_state_dict(state.network)
+        self.optimizer.load_state_dict(state.optimizer)
+        return state
+
+    def _reason_to_stop(self, state: State) -> Stopped | None:
+        if state.epochs_done >= self.recipe.epochs:
+            return None
+        if state.stale >= self.recipe.patience:
+            return "early stopping"
+        if self.recipe.budget is not None:
+            average = state.elapsed / state.epochs_done
+            if state.elapsed + average / 2 > self.recipe.budget:
+                return "budget"
+        return None
+
+    def _one_epoch(self, state: State, path: Path) -> None:
+        """Train, judge on validation, remember the best, write the checkpoint, then tell."""
+        if stop := self._reason_to_stop(state) if state.epochs_done else None:
+            raise AssertionError(f"went on although {stop}")
+        started = time.perf_counter()
+        epoch = state.epochs_done + 1
+        train_loss, train_accuracy, rate = self.run_epoch(epoch)
+        loss, accuracy = self.judge()
+        best = not state.history or (accuracy, -loss) > _best_so_far(state)
+        seconds = time.perf_counter() - started
+        ended = EpochEnded(
+            epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best
+        )
+        weights = self.network.state_dict()
+        following = State(
+            network=weights,
+            optimizer=self.optimizer.state_dict(),
+            history=[*state.history, ended],
+            best={name: value.detach().cpu().clone() for name, value in weights.items()} if best else state.best,
+            stale=0 if best else state.stale + 1,
+            elapsed=state.elapsed + seconds,
+        )
+        checkpoint.save(path, following)
+        vars(state).update(vars(following))
+        self.on_event(ended)
+
+    def run_epoch(self, epoch: int) -> tuple[float, float, float]:
+        """Mean loss, accuracy, and the last learning rate."""
+        torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)  # for dropout
+        generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
+        self.network.train()
+        total_loss, right, seen, rate = 0.0, 0, 0, 0.0
+        arrays = (self.data.train_pictures, self.data.train_targets)
+        for number, (pictures, targets) in enumerate(
+            batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, epoch)
+        ):
+            step = (epoch - 1) * self.steps + number
+            rate = optim.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
+            optim.set_rate(self.optimizer, rate)
+            loss, hits = self.train_step(pictures, targets.to(self.device), generator)
+            total_loss, right, seen = total_loss + loss * len(targets), right + hits, seen + len(targets)
+            self.on_event(Progress(f"epoch {epoch}/{self.recipe.epochs}", number + 1, self.steps))
+        return total_loss / max(1, seen), right / max(1, seen), rate
+
+    def train_step(self, pictures: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[float, int]:
+        x = batches.augment(batches.to_network(pictures, self.device), self.recipe.augmentation, generator)
+        with self._autocast():
+            logits = self.network(self.scale(x))
+        loss = self.loss(logits.float(), targets)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        return float(loss.detach()), int((logits.argmax(1) == targets).sum())
+
+    @torch.inference_mode()
+    def judge(self) -> tuple[float, float]:
+        """Mean loss and accuracy on the validation pictures, as they are."""
+        self.network.eval()
+        loss, right = 0.0, 0
+        pictures, targets = self.data.validation_pictures, torch.from_numpy(self.data.validation_targets)
+        for start in range(0, len(targets), batches.EVALUATION_BATCH):
+            part = slice(start, start + batches.EVALUATION_BATCH)
+            x = batches.to_network(torch.from_numpy(np.ascontiguousarray(pictures[part])), self.device)
+            with self._autocast():
+                logits = self.network(self.scale(x))
+            expected = targets[part].to(self.device)
+            loss += float(self.plain_loss(logits.float(), expected))
+            right += int((logits.argmax(1) == expected).sum())
+        return loss / len(targets), right / len(targets)
+
+    def probe(self) -> tuple[float, float]:
+        """Seconds of one training step and of judging once, on this machine, at this moment."""
+        generator = torch.Generator().manual_seed(0)
+        arrays = (self.data.train_pictures, self.data.train_targets)
+        times = []
+        self.network.train()
+        for number, (pictures, targets) in enumerate(
+            batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, 0)
+        ):
+            started = time.perf_counter()
+            self.train_step(pictures, targets.to(self.device), generator)
+            times.append(time.perf_counter() - started)
+            if number == _PROBE_STEPS:
+                break
+        started = time.perf_counter()
+        self.judge()
+        return float(np.median(times[1:] or times)), time.perf_counter() - started
+
+    def _autocast(self) -> Any:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+
+
+def has_fast_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is done in hardware; emulated, it is slower than float32."""
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _best_so_far(state: State) -> tuple[float, float]:
+    return max((epoch.validation_accuracy, -epoch.validation_loss) for epoch in state.history)
+
+
+def _scaler(recipe: Recipe, device: torch.device) -> Any:
+    scaling = scaling_named(recipe.scaling)
+    mean = torch.tensor(scaling.mean, device=device).view(1, 3, 1, 1)
+    std = torch.tensor(scaling.std, device=device).view(1, 3, 1, 1)
+    return lambda x: (x - mean) / std
+
+
+@contextmanager
+def _deterministic(seed: int) -> Iterator[None]:
+    """Same seed, same machine, same result; PyTorch's global switches are put back afterwards."""
+    before, rng = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.manual_seed(seed)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before)
+        torch.set_rng_state(rng)
+
+

@@ -1,0 +1,200 @@
+"""Networks: our small one, and every timm network by name.
+
+Each gives `embed(x)`, the vector before the last layer `[N, D]`, and `classify(embedding)`, the logits `[N, K]`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from whatsit.errors import OptionError, WeightsError, did_you_mean
+from whatsit.events import NetworkBuilt
+from whatsit.recipe import SMALL, Recipe
+
+
+class Network(nn.Module):
+    """float [N, 3, h, w], already scaled -> logits [N, K]."""
+
+    def embed(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classify(self.embed(x))
+
+    def last_layer(self) -> nn.Module:
+        """The layer that maps the embedding to the classes."""
+        raise NotImplementedError
+
+
+class SmallNetwork(Network):
+    """A small convolutional network for small objects in small pictures: 0.3 million parameters.
+
+    Four stages of two 3x3 convolutions, each but the first after halving the picture; the first stage of large
+    pictures works at half size. Global average pooling lets it take any size from 16 pixels.
+    """
+
+    def __init__(self, n_classes: int, image_size: int, dropout: float) -> None:
+        super().__init__()
+        widths = (24, 48, 96, 128)
+        stages = [_stage(3, widths[0], stride=2 if image_size > 64 else 1)]
+        stages += [_stage(i, o, stride=2) for i, o in zip(widths, widths[1:], strict=False)]
+        self.stages = nn.Sequential(*stages)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(widths[-1], n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.pool(self.stages(x)).flatten(1))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.dropout(embedding)))
+
+    def last_layer(self) -> nn.Module:
+        return self.head
+
+
+def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i, s in ((inputs, stride), (outputs, 1)):
+        layers += [nn.Conv2d(i, outputs, 3, s, 1, bias=False), nn.BatchNorm2d(outputs), nn.GELU()]
+    return nn.Sequential(*layers)
+
+
+class TimmNetwork(Network):
+    """A timm network behind the same three methods."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def embed(self, x: Tensor) -> Tensor:
+        model = cast(Any, self.model)
+        return cast(Tensor, model.forward_head(model.forward_features(x), pre_logits=True).flatten(1))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        return cast(Tensor, self.last_layer()(embedding))
+
+    def last_layer(self) -> nn.Module:
+        return cast(nn.Module, cast(Any, self.model).get_classifier())
+
+
+def build(recipe: Recipe, n_classes: int) -> Network:
+    """The recipe's network, with its pretrained weights loaded. Raises OptionError and WeightsError."""
+    if recipe.model == SMALL:
+        if recipe.weights:
+            raise WeightsError(
+                "cannot load pretrained weights into the small network",
+                value=recipe.weights,
+                accepted="weights of a timm network",
+                hint="Name the network with --model, or leave --weights out.",
+            )
+        return SmallNetwork(n_classes, max(recipe.preprocess.size), recipe.dropout)
+    network = TimmNetwork(_create(recipe, n_classes))
+    if recipe.weights:
+        load_weights(network, Path(recipe.weights))
+    return network
+
+
+def _create(recipe: Recipe, n_classes: int) -> nn.Module:
+    import timm
+
+    known = timm.list_models()
+    if recipe.model.split(".")[0] not in known:
+        raise OptionError(
+            f"cannot find a network called '{recipe.model}'",
+            value=repr(recipe.model),
+            accepted=f"'{SMALL}' or one of timm's {len(known):,} networks",
+            hint=did_you_mean(recipe.model, [SMALL, *known]) or "For instance: --model mobilenetv2_100",
+        )
+    arguments = {"drop_rate": recipe.dropout, **recipe.network_args}
+    try:
+        model = timm.create_model(recipe.model, pretrained=False, num_classes=n_classes, **arguments)
+        model.get_classifier().weight  # noqa: B018  distilled networks have two heads, some none
+        return cast(nn.Module, model)
+    except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, KeyError) as error:
+        raise OptionError(
+            f"cannot build the network '{recipe.model}'",
+            value=" ".join(str(error).split())[:160],
+            accepted="arguments of that timm network, and networks with one linear head",
+            hint="Check the spelling of --network-arg NAME=VALUE, or choose another --model.",
+        ) from None
+
+
+def load_weights(network: TimmNetwork, path: Path) -> None:
+    """Load a state dict, all but the last layer, which stays fresh. Nothing in the file is ever executed."""
+    state = _read_state(path)
+    own = network.model.state_dict()
+    head = [name for name, module in network.model.named_modules() if module is network.last_layer()][0]
+    body = {name: value for name, value in own.items() if not name.startswith(f"{head}.")}
+    missing = [name for name in body if name not in state and not name.endswith("num_batches_tracked")]
+    misfit = [name for name in body if name in state and state[name].shape != own[name].shape]
+    if missing or misfit:
+        name = (missing or misfit)[0]
+        raise WeightsError(
+            f"cannot load '{path.name}' into this network",
+            value=f"{len(missing)} of {len(body)} tensors missing, {len(misfit)} of another shape, the first: {name}",
+            accepted="weights saved from the same network with the same arguments",
+            hint="Check --model and --network-arg.",
+        )
+    network.model.load_state_dict({name: state[name] for name in body if name in state}, strict=False)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        state = loaded.get("state_dict", loaded)
+        return {name.removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
+    except Exception as error:  # each reader has exceptions of its own, and pickle any at all
+        raise WeightsError(
+            f"cannot read the weights '{path}'",
+            value=" ".join(str(error).split())[:120],
+            accepted="a whole safetensors file, or a PyTorch state dict without code",
+            hint="Copy or download the file again.",
+        ) from None
+
+
+def summary(network: nn.Module, size: tuple[int, int]) -> NetworkBuilt:
+    """A table of the layers with their output shapes and parameters, for one picture of `size`."""
+    rows: list[tuple[str, str, str, int]] = []
+
+    def note(name: str, kind: str, own: int) -> Any:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            shape = "x".join(str(n) for n in output.shape[1:]) if isinstance(output, Tensor) else "-"
+            rows.append((name, kind, shape, own))
+
+        return hook
+
+    leaves = [(name, module) for name, module in network.named_modules() if not any(module.children())]
+    hooks = [
+        module.register_forward_hook(note(name, type(module).__name__, sum(p.numel() for p in module.parameters())))
+        for name, module in leaves
+    ]
+    was_training = network.training
+    parameter = next(network.parameters())
+    with torch.no_grad():
+        network.eval()(torch.zeros(1, 3, *size, device=parameter.device))
+    network.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    total = sum(p.numel() for p in network.parameters())
+    trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    return NetworkBuilt(_table(rows), total, trainable)
+
+
+def _table(rows: list[tuple[str, str, str, int]]) -> str:
+    cells = [("layer", "kind", "output", "parameters"), *((n, k, s, f"{p:,}") for n, k, s, p in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    return "\n".join(
+        f"{n:<{widths[0]}}  {k:<{widths[1]}}  {s:>{widths[2]}}  {p:>{widths[3]}}" for n, k, s, p in cells
+    )

@@ -1,0 +1,61 @@
+"""The optimiser, the learning rate at a step, and the loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from whatsit.recipe import Recipe
+from whatsit.training.torch_engine.networks import Network
+
+
+def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+    """AdamW or SGD; each group's `scale` multiplies the rate. Biases and normalisation do not decay.
+
+    The fresh last layer learns at the full rate, what was pretrained at `backbone_rate` times that.
+    """
+    head = {id(parameter) for parameter in network.last_layer().parameters()}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for parameter in network.parameters():
+        scale = 1.0 if id(parameter) in head else recipe.backbone_rate
+        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+        groups.setdefault((scale, decay), []).append(parameter)
+    settings = [
+        {"params": parameters, "scale": scale, "weight_decay": decay, "lr": recipe.learning_rate * scale}
+        for (scale, decay), parameters in groups.items()
+    ]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(settings, momentum=0.9, nesterov=True)
+    return torch.optim.AdamW(settings)
+
+
+def rate_at(step: int, steps: int, recipe: Recipe) -> float:
+    """Linear warm-up, then a half cosine to zero (Loshchilov and Hutter, ICLR 2017). `step` counts from 0."""
+    warmup = max(1, round(recipe.warmup * steps))
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, steps - warmup)
+    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+
+def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+
+
+def loss_for(recipe: Recipe, targets: NDArray[np.int64], n_classes: int) -> nn.CrossEntropyLoss:
+    """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so.
+
+    The weights go with the square root of the imbalance: half way between leaving rare classes to chance and
+    letting a handful of pictures steer the network.
+    """
+    weight = None
+    if recipe.class_weights:
+        counts = np.bincount(targets, minlength=n_classes).astype(np.float64)
+        raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
+        weight = torch.tensor(raw * len(targets) / (raw * counts).sum(), dtype=torch.float32)
+    return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing)
