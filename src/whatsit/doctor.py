@@ -55,7 +55,9 @@ def _leaks(dataset: Dataset) -> Iterable[Finding]:
         if a.split and b.split and a.split != b.split:
             pairs[frozenset((a.split, b.split))].append(f"{a.name} = {b.name}")
     for parts, names in pairs.items():
-        text = f"{_count(names, 'pair')} of copies between {' and '.join(sorted(parts))}: its accuracy will look too good"
+        text = (
+            f"{_count(names, 'pair')} of copies between {' and '.join(sorted(parts))}: its accuracy will look too good"
+        )
         yield Finding("leak", "warning", text, "Delete one of each pair, or let whatsit make the split.", tuple(names))
     groups: dict[str, set[Split]] = defaultdict(set)
     for sample in dataset.samples:
@@ -97,7 +99,9 @@ def _copies(dataset: Dataset) -> Iterable[Finding]:
 def _moved(dataset: Dataset) -> Iterable[Finding]:
     if dataset.moved:
         rows = tuple(f"{m.name}: {m.home} -> {m.part}, {m.why}" for m in dataset.moved)
-        text = f"{_count(rows, 'picture')} moved to another part than {'its' if len(rows) == 1 else 'their'} own hash says"
+        text = (
+            f"{_count(rows, 'picture')} moved to another part than {'its' if len(rows) == 1 else 'their'} own hash says"
+        )
         yield Finding("moved", "note", text, "Nothing to do; adding pictures may move these again.", rows)
 
 
@@ -116,7 +120,9 @@ def _balance(dataset: Dataset) -> Iterable[Finding]:
     few = tuple(f"{label} ({n})" for label, n in sorted(counts.items()) if n < _FEW)
     if few:
         text = f"few pictures of {', '.join(few[:5])}{' and more' if len(few) > 5 else ''}"
-        yield Finding("few", "note", text, f"Aim for {_FEW} or more of each class; the interval shows what it costs.", few)
+        yield Finding(
+            "few", "note", text, f"Aim for {_FEW} or more of each class; the interval shows what it costs.", few
+        )
 
 
 def _count(things: Sized, noun: str) -> str:

@@ -101,6 +101,6 @@ class InterruptedEarlyError(WhatsitError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """"Did you mean 'x'?" for the nearest known names, or an empty string."""
+    """ "Did you mean 'x'?" for the nearest known names, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
     return f"Did you mean {' or '.join(repr(match) for match in close)}?" if close else ""

@@ -29,9 +29,10 @@ class Decision:
 
 @dataclass(frozen=True)
 class Notice:
-    """Something the user should know; nothing has failed."""
+    """Something the user should know, with the pictures or names it is about; nothing has failed."""
 
     text: str
+    details: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -147,7 +147,8 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
     data["preprocess"] = manifest.preprocess.to_json()
     data["known"] = base64.b64encode(manifest.known.astype("<u8").tobytes()).decode()
     data["golden"] = [
-        {**asdict(golden), "picture": base64.b64encode(encode_png(golden.picture)).decode()} for golden in manifest.golden
+        {**asdict(golden), "picture": base64.b64encode(encode_png(golden.picture)).decode()}
+        for golden in manifest.golden
     ]
     return data
 

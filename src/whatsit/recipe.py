@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from whatsit.dataset import Dataset
 from whatsit.errors import OptionError, WeightsError
 from whatsit.events import Decision
 from whatsit.preprocess import GREY, Fit, Interpolation, Preprocess, scaling_named
@@ -35,7 +38,7 @@ class Wishes:
     learning_rate: float | None = None
     mirror: bool | None = None
     budget: float | None = None
-    seed: int = 0
+    seed: int | None = None
     device: str | None = None
     golden: bool = True
 
@@ -50,6 +53,15 @@ class Facts:
     height: int  # medians, in pixels
     width: int
     grey: bool
+
+
+def facts_of(dataset: Dataset) -> Facts:
+    """The facts of a data set whose pictures have been read and split."""
+    assert dataset.sizes is not None
+    train = dataset.part("train")
+    counts = [n for n in train.counts().values() if n]
+    height, width = (int(n) for n in np.median(dataset.sizes, axis=0))
+    return Facts(len(train), len(dataset.classes), max(counts) / min(counts), height, width, dataset.grey)
 
 
 @dataclass(frozen=True)
@@ -105,7 +117,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
-        values = {spec.name: data.get(spec.name) for spec in fields(cls)}
+        values: dict[str, Any] = {spec.name: data.get(spec.name) for spec in fields(cls)}
         values["preprocess"] = Preprocess.from_json(data["preprocess"])
         values["augmentation"] = Augmentation(**data["augmentation"])
         values["network_args"] = data.get("network_args", {})
@@ -127,7 +139,9 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     rate = wishes.learning_rate or _learning_rate(wishes.optimizer or "adamw", pretrained)
     class_weights = facts.imbalance >= 1.5
     if class_weights:
-        decide("rarer classes weigh more in the loss", f"the largest class has {facts.imbalance:.1f} times the smallest")
+        decide(
+            "rarer classes weigh more in the loss", f"the largest class has {facts.imbalance:.1f} times the smallest"
+        )
     recipe = Recipe(
         model=model,
         network_args={**(weights.arguments if weights else {}), **wishes.network_args},
@@ -148,7 +162,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         augmentation=_augmentation(wishes, facts, decide),
         patience=max(5, math.ceil(epochs / 3)),
         budget=wishes.budget,
-        seed=wishes.seed,
+        seed=wishes.seed or 0,
         device=device,
         golden=wishes.golden,
     )
@@ -176,7 +190,9 @@ def _model(wishes: Wishes, weights: WeightsFile | None, decide: Decide) -> str:
             hint="Add --model NAME, for instance --model mobilenetv2_100.",
         )
     if asked is None and known is None:
-        decide(f"model {SMALL}", "no model and no pretrained weights were named, so our small network learns from scratch")
+        decide(
+            f"model {SMALL}", "no model and no pretrained weights were named, so our small network learns from scratch"
+        )
     return asked or known or SMALL
 
 
@@ -217,13 +233,15 @@ def _image_size(facts: Facts, model: str, decide: Decide) -> int:
         decide(f"image size {size}", f"the pictures are about {facts.height}x{facts.width} pixels")
         return size
     size = 96 if model == SMALL else 224
-    decide(f"image size {size}", "enough for objects that fill the picture, and quick on a CPU; --image-size changes it")
+    decide(
+        f"image size {size}", "enough for objects that fill the picture, and quick on a CPU; --image-size changes it"
+    )
     return size
 
 
 def _epochs(facts: Facts, pretrained: bool, decide: Decide) -> int:
     """Enough passes for a small set to be seen often, few enough for a large one to end today."""
-    pictures = 8_000 if pretrained else 60_000
+    pictures = 4_000 if pretrained else 60_000
     low, high = (3, 12) if pretrained else (10, 60)
     epochs = max(low, min(high, round(pictures / max(1, facts.n_train))))
     decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
@@ -233,7 +251,7 @@ def _epochs(facts: Facts, pretrained: bool, decide: Decide) -> int:
 def _batch_size(facts: Facts, pretrained: bool) -> int:
     """At least 16 steps an epoch on small sets; powers of two."""
     largest = 32 if pretrained else 128
-    return max(4, min(largest, 2 ** int(math.log2(max(4, facts.n_train / 16)))))
+    return max(4, min(largest, 1 << int(math.log2(max(4, facts.n_train / 16)))))
 
 
 def _learning_rate(optimizer: Optimizer, pretrained: bool) -> float:
@@ -286,7 +304,10 @@ def seconds(text: str) -> float:
         value = -1.0
     if not 0 < value < math.inf:
         raise OptionError(
-            "cannot use this time", value=repr(text), accepted="90s, 5m, 1.5h or seconds", hint="For instance: --budget 5m"
+            "cannot use this time",
+            value=repr(text),
+            accepted="90s, 5m, 1.5h or seconds",
+            hint="For instance: --budget 5m",
         )
     return value
 

@@ -48,6 +48,17 @@ def make_folder(path: Path) -> Path:
     return path
 
 
+def check_writable(path: Path) -> None:
+    """Refuse a place that certainly cannot be written to, without writing anything. Raises OutputError."""
+    nearest = path
+    while not nearest.exists():
+        nearest = nearest.parent
+    if not nearest.is_dir():
+        raise cannot_write(path, NotADirectoryError(20, "not a folder", str(nearest)))
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise cannot_write(path, PermissionError(13, "permission denied", str(nearest)))
+
+
 def cannot_write(path: Path, error: OSError) -> OutputError:
     return OutputError(
         f"cannot write '{path}'",

@@ -1,9 +1,9 @@
 """Folder, split folders, CSV or arrays -> labelled samples in three parts.
 
-    layouts          what the user laid out -> Dataset, nothing read yet
-    reading          every picture read once: hash, size, thumbnail; unreadable ones set aside
-    near_duplicates  which pictures are copies of others
-    splits           train, validation and test
+layouts          what the user laid out -> Dataset, nothing read yet
+reading          every picture read once: hash, size, thumbnail; unreadable ones set aside
+near_duplicates  which pictures are copies of others
+splits           train, validation and test
 """
 
 from __future__ import annotations

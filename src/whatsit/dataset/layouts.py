@@ -25,7 +25,9 @@ SPLIT_NAMES: dict[str, Split] = {
 # What desktops and archives leave behind; never a class, never a picture.
 _LITTER = {"__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "__pycache__"}
 
-_LAYOUTS = "a folder of class folders, train/val/test folders of class folders, or a CSV with path,label[,split][,group]"
+_LAYOUTS = (
+    "a folder of class folders, train/val/test folders of class folders, or a CSV with path,label[,split][,group]"
+)
 
 
 def open_folder_or_csv(path: Path, classes: Sequence[str] | None = None) -> Dataset:
@@ -188,7 +190,9 @@ def _csv_sample(path: Path, number: int, row: dict[str, str | None]) -> Sample:
 
 
 def _refuse_missing_files(path: Path, samples: list[Sample]) -> None:
-    missing = [number for number, s in enumerate(samples, start=2) if isinstance(s.source, Path) and not s.source.exists()]
+    missing = [
+        number for number, s in enumerate(samples, start=2) if isinstance(s.source, Path) and not s.source.exists()
+    ]
     if missing:
         first = samples[missing[0] - 2]
         raise DataError(
@@ -203,7 +207,7 @@ def _csv_error(path: Path, value: str) -> DataError:
     return DataError(
         f"cannot read '{path}' as a data set",
         value=value,
-        accepted=f"UTF-8 with the columns path,label[,split][,group]; split is one of {', '.join(SPLIT_NAMES)} in every row",
+        accepted=f"UTF-8, columns path,label[,split][,group]; split is one of {', '.join(SPLIT_NAMES)} in every row",
         hint="Correct the file; the first line names the columns.",
     )
 
@@ -214,4 +218,12 @@ def _paired(name: str, picture: Any, label: str) -> Sample:
     return Sample(name, np.asarray(picture), label)
 
 
-__all__ = ["SPLITS", "SPLIT_NAMES", "files_below", "from_pairs", "is_picture_name", "open_folder_or_csv", "with_classes"]
+__all__ = [
+    "SPLITS",
+    "SPLIT_NAMES",
+    "files_below",
+    "from_pairs",
+    "is_picture_name",
+    "open_folder_or_csv",
+    "with_classes",
+]

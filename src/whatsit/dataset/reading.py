@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from whatsit import images
 from whatsit.dataset import near_duplicates
+from whatsit.dataset.near_duplicates import THUMBNAIL
 from whatsit.dataset.samples import Dataset, Sample, Unreadable
 from whatsit.errors import DataError, ImageError
 from whatsit.events import OnEvent, Progress, ignore
-
-THUMBNAIL = 16  # pixels a side
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -58,13 +57,14 @@ def read(dataset: Dataset, on_event: OnEvent = ignore) -> Dataset:
             hint="Check that the files are pictures and complete.",
         )
     thumbnails = np.stack([result.thumbnail for _, result in good])
+    sizes = np.array([result.size for _, result in good], np.int32)
     return replace(
         dataset,
         samples=tuple(sample for sample, _ in good),
         unreadable=(*dataset.unreadable, *bad),
         thumbnails=thumbnails,
-        copies=tuple(near_duplicates.copies([result.content for _, result in good], thumbnails)),
-        sizes=np.array([result.size for _, result in good], np.int32),
+        copies=tuple(near_duplicates.copies([result.content for _, result in good], thumbnails, sizes)),
+        sizes=sizes,
         grey=all(result.grey for _, result in good),
     )
 

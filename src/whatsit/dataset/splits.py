@@ -43,7 +43,8 @@ def complete(dataset: Dataset, validation: float = SHARE, test: float = SHARE) -
 
     Shares are fractions of the pictures to carve from. Raises DataError where a class is too small to be split.
     """
-    missing = [split for split in ("test", "validation") if split not in dataset.given_splits]
+    carvable: tuple[Split, ...] = ("test", "validation")
+    missing = [split for split in carvable if split not in dataset.given_splits]
     if dataset.given_splits and "train" not in dataset.given_splits:
         raise DataError(
             f"cannot train on '{dataset.name}'",
@@ -54,7 +55,7 @@ def complete(dataset: Dataset, validation: float = SHARE, test: float = SHARE) -
     if not missing:
         return dataset
     _refuse_small_classes(dataset, len(missing) + 1)
-    shares = {"test": test, "validation": validation}
+    shares: dict[Split, float] = {"test": test, "validation": validation}
     return _carve(dataset, {split: shares[split] for split in missing})
 
 
@@ -62,9 +63,9 @@ def by_counts(dataset: Dataset, counts: Mapping[Split, int]) -> Dataset:
     """Carve so many pictures of every class for each part, lowest hashes first, copies and groups kept together."""
     labels = [sample.label for sample in dataset.samples]
     units = sorted(_units(dataset), key=lambda unit: unit.place)
-    for split in ("test", "validation"):
+    for split in counts:
         for label in dataset.classes:
-            _fill(units, labels, label, split, counts.get(split, 0))
+            _fill(units, labels, label, split, counts[split])
     return _with_parts(dataset, units, moved=())
 
 

@@ -1,8 +1,8 @@
 """Probabilities and right answers -> a Report; the report as a page.
 
-    calibration  temperature, "not sure" threshold, expected calibration error
-    report       accuracy with its interval, per-class scores, confusion, worst mistakes
-    page         report.html, one file that opens offline
+calibration  temperature, "not sure" threshold, expected calibration error
+report       accuracy with its interval, per-class scores, confusion, worst mistakes
+page         report.html, one file that opens offline
 """
 
 from __future__ import annotations

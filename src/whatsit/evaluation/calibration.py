@@ -70,9 +70,7 @@ def lowest_threshold(scores: NDArray[np.float32], right: NDArray[np.bool_], prom
     return float(ranked[kept[-1]]) if len(kept) else None
 
 
-def expected_calibration_error(
-    probabilities: NDArray[np.float32], targets: NDArray[np.int64], bins: int = 15
-) -> float:
+def expected_calibration_error(probabilities: NDArray[np.float32], targets: NDArray[np.int64], bins: int = 15) -> float:
     """The mean gap between confidence and accuracy over equal-width bins (Guo et al., ICML 2017, section 2)."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == targets

@@ -121,7 +121,7 @@ def render(report: Report, facts: RunFacts, picture: Picture) -> str:
         cap=CAPS,
         counts=count_rows(facts.counts),
         classes=class_rows(report),
-        pairs=report.most_confused(),
+        pairs=confused(report),
         matrix=_matrix_kind(len(report.labels)),
         best=plots.best_epoch(facts.history),
         verdict=verdict(report),
@@ -144,7 +144,7 @@ def verdict(report: Report) -> str:
         return "The classifier is clearly better than that."
     if report.accuracy > report.baseline:
         return "The classifier is better than that, but with so few test pictures it may be luck."
-    return "The classifier is no better than that: it has learned nothing of use."
+    return "The classifier is no better than that on these pictures."
 
 
 def promise(report: Report, calibration: Calibration) -> str:
@@ -186,6 +186,12 @@ def _class_row(score: ClassScore, predicted: int) -> ClassRow:
         score.f1 if predicted or score.support else None,
         score.support,
     )
+
+
+def confused(report: Report) -> list[tuple[str, str, int, float]]:
+    """(actual, predicted, count, share of the actual class), most frequent first."""
+    support = {score.label: score.support for score in report.per_class}
+    return [(actual, said, count, count / support[actual]) for actual, said, count in report.most_confused()]
 
 
 def _matrix_kind(classes: int) -> str:
@@ -285,9 +291,9 @@ def percent(share: float | None, digits: int = 1) -> str:
         return _NOTHING
     step = 10.0**-digits
     if 0 < share * 100 < step / 2:
-        return f"< {step:.{digits}f}\u00a0%"
+        return f"<\u00a0{step:.{digits}f}\u00a0%"
     if 100 - step / 2 <= share * 100 < 100:
-        return f"> {100 - step:.{digits}f}\u00a0%"
+        return f">\u00a0{100 - step:.{digits}f}\u00a0%"
     return f"{share * 100:.{digits}f}\u00a0%"
 
 

@@ -53,7 +53,9 @@ def learning_curves_png(history: Sequence[EpochEnded], path: Path) -> None:
 def reliability(report: Report) -> str:
     """How often the model is right against how sure it is, as one SVG element."""
     with _style("reliability"):
-        return _svg(_diagram(score_bins(report.pictures)), "Share of right answers against the score they were given with")
+        return _svg(
+            _diagram(score_bins(report.pictures)), "Share of right answers against the score they were given with"
+        )
 
 
 def best_epoch(history: Sequence[EpochEnded]) -> EpochEnded | None:
@@ -69,13 +71,19 @@ def score_bins(pictures: Sequence[Judged], bins: int = _BINS) -> list[Bin]:
             place = min(max(math.ceil(picture.score * bins) - 1, 0), bins - 1)
             places.setdefault(place, []).append(picture)
     return [
-        Bin(place / bins, (place + 1) / bins, sum(p.score for p in held) / len(held), len(held), sum(p.right for p in held))
+        Bin(
+            place / bins,
+            (place + 1) / bins,
+            sum(p.score for p in held) / len(held),
+            len(held),
+            sum(p.right for p in held),
+        )
         for place, held in sorted(places.items())
     ]
 
 
 def _curves(history: Sequence[EpochEnded]) -> Figure:
-    figure = _figure(5.4, 5.8)
+    figure = _figure(5.0, 5.6)
     if not history:
         figure.text(0.5, 0.5, "no epochs", ha="center")
         return figure
@@ -89,6 +97,9 @@ def _curves(history: Sequence[EpochEnded]) -> Figure:
     ):
         axes.plot(x, _finite(train), color=_TRAIN, linestyle="--", marker=marker, label="training")
         axes.plot(x, _finite(validation), color=_VALIDATION, marker=marker, label="validation")
+        if not any(map(math.isfinite, [*train, *validation])):
+            axes.set_yticks([])
+            axes.text(0.5, 0.5, "no finite numbers", ha="center", transform=axes.transAxes)
     rate.plot(x, _finite([e.learning_rate for e in epochs]), color=_INK, linewidth=1.2, marker=marker)
     _label_curves(loss, accuracy, rate, x)
     _mark_best(best_epoch(history), loss, accuracy)
@@ -104,6 +115,7 @@ def _label_curves(loss: Axes, accuracy: Axes, rate: Axes, x: Sequence[int]) -> N
     rate.set_ylabel("learning\nrate")
     rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
     rate.yaxis.set_major_locator(MaxNLocator(2))
+    rate.set_ylim(bottom=0)
     rate.set_xlabel("epoch")
     rate.xaxis.set_major_locator(MaxNLocator(integer=True))
     loss.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
@@ -118,13 +130,13 @@ def _mark_best(best: EpochEnded | None, loss: Axes, accuracy: Axes) -> None:
         axes.axvline(best.epoch, color=_INK, linewidth=0.9, linestyle=":")
         if math.isfinite(value):
             axes.plot([best.epoch], [value], color=_VALIDATION, marker="D", markersize=6, markeredgecolor=_INK)
-    loss.set_title(f"◆ best: epoch {best.epoch}", loc="left", fontsize=9)
+    loss.set_title(f"◆ best: epoch {best.epoch}", loc="left")
 
 
 def _diagram(bins: Sequence[Bin]) -> Figure:
     from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-    figure = _figure(4.6, 4.8)
+    figure = _figure(5.0, 5.0)
     accuracy, count = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": [4, 1]})
     accuracy.plot([0, 1], [0, 1], color=_INK, linewidth=1, linestyle="--", label="as sure as right")
     if bins:
@@ -149,7 +161,7 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin]) -> None:
     above = [max(interval.high - share, 0.0) for share, interval in zip(shares, intervals, strict=True)]
     axes.errorbar(
         [b.score for b in bins], shares, yerr=[below, above], color=_VALIDATION, ecolor=_VALIDATION,
-        marker="o", markersize=5, linewidth=1.5, elinewidth=1, capsize=2.5, label="test pictures, 95 % interval",
+        marker="o", markersize=5, linewidth=1.5, elinewidth=1, capsize=2.5, label="test pictures, 95 % interval", clip_on=False,
     )  # fmt: skip
 
 
@@ -183,9 +195,9 @@ def _style(salt: str) -> Iterator[None]:
     ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
     settings = {
         **dict.fromkeys(ink, _INK),
-        "svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9,
+        "svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
         "figure.facecolor": "none", "axes.facecolor": "none", "axes.grid": True, "grid.alpha": 0.2,
-        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 9,
+        "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
         "legend.frameon": False, "lines.linewidth": 1.7, "lines.markersize": 3.5,
     }  # fmt: skip
     with rc_context(settings):

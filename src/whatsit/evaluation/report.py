@@ -133,7 +133,9 @@ def judge(
         coverage=float(answered.mean()),
         answered_accuracy=float((predicted == targets)[answered].mean()) if answered.any() else None,
         pictures=tuple(
-            Judged(names[i], labels[targets[i]], labels[predicted[i]], float(scores[i]), float(losses[i]), not answered[i])
+            Judged(
+                names[i], labels[targets[i]], labels[predicted[i]], float(scores[i]), float(losses[i]), not answered[i]
+            )
             for i in range(n)
         ),
     )

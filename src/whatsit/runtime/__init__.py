@@ -1,10 +1,10 @@
 """Open a model file and classify. Loads no training library.
 
-    engine              the contract of every inference library
-    onnxruntime_engine  the one of the base installation
-    open_model          pictures in, predictions out
-    judging             labelled pictures in, a report out
-    prediction          one answer
+engine              the contract of every inference library
+onnxruntime_engine  the one of the base installation
+open_model          pictures in, predictions out
+judging             labelled pictures in, a report out
+prediction          one answer
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_
     dataset = _chosen(dataset, split, on_event)
     _refuse_unknown_classes(model, dataset)
     answered = list(in_parallel(_Answer(model), dataset.samples, "judging", on_event))
-    good = [(sample, row) for sample, row in zip(dataset.samples, answered, strict=True) if not isinstance(row, ImageError)]
+    good = [
+        (sample, row) for sample, row in zip(dataset.samples, answered, strict=True) if not isinstance(row, ImageError)
+    ]
     bad = [
         Unreadable(sample.name, sample.label, str(row.value))
         for sample, row in zip(dataset.samples, answered, strict=True)

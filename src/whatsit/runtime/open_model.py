@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, overload
 
@@ -40,9 +40,9 @@ class OpenModel:
         return np.array(self.labels)
 
     @overload
-    def predict(self, pictures: images.Source, *, top: int = 5) -> Prediction: ...
+    def predict(self, pictures: list[Any] | tuple[Any, ...], *, top: int = 5) -> list[Prediction]: ...
     @overload
-    def predict(self, pictures: Sequence[images.Source], *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, pictures: images.Source, *, top: int = 5) -> Prediction: ...
     def predict(self, pictures: Any, *, top: int = 5) -> Prediction | list[Prediction]:
         """Classify one picture or a list of them (paths, bytes, file objects, PIL images or arrays).
 
@@ -102,9 +102,7 @@ class OpenModel:
             picture = error
         return name, picture, time.perf_counter() - start
 
-    def _answer(
-        self, batch: list[tuple[str, NDArray[np.uint8] | ImageError, float]], top: int
-    ) -> Iterator[Prediction]:
+    def _answer(self, batch: list[tuple[str, NDArray[np.uint8] | ImageError, float]], top: int) -> Iterator[Prediction]:
         readable = [picture for _, picture, _ in batch if not isinstance(picture, ImageError)]
         start = time.perf_counter()
         rows = iter(self.engine.run(np.stack(readable))[0] if readable else ())
@@ -120,9 +118,7 @@ class OpenModel:
         best = tuple((self.labels[i], float(probabilities[i])) for i in order)
         threshold = self.manifest.threshold
         unsure = threshold is not None and best[0][1] < threshold
-        return Prediction(
-            name, best[0][0], best[0][1], best, unsure, "low score" if unsure else None, seconds=seconds
-        )
+        return Prediction(name, best[0][0], best[0][1], best, unsure, "low score" if unsure else None, seconds=seconds)
 
 
 def _is_stack(pictures: Any) -> bool:

@@ -46,10 +46,25 @@ class Fitted(Protocol):
 
 
 class Engine(Protocol):
+    def device(self, asked: str | None) -> str:
+        """The device to train on: the one asked for, or the best there is. Raises OptionError if it is not there."""
+        ...
+
+    def check_model(self, name: str) -> None:
+        """Raise OptionError, with a suggestion, for a network that this engine does not know."""
+        ...
+
+    def check_recipe(self, recipe: Recipe, n_classes: int) -> None:
+        """Raise what `fit` would raise for this network, its arguments and weights, without training."""
+        ...
+
     def plan(self, data: TrainingData, recipe: Recipe) -> int:
         """How many epochs fit into `recipe.budget`, from timing a few steps. At least 1."""
         ...
 
     def fit(self, data: TrainingData, recipe: Recipe, checkpoint: Path, on_event: OnEvent) -> Fitted:
-        """Train, or go on from `checkpoint` where it exists. Raises InterruptedEarlyError before the first epoch's end."""
+        """Train, or go on from `checkpoint` where it exists.
+
+        Raises InterruptedEarlyError if it is interrupted before the first epoch ends.
+        """
         ...

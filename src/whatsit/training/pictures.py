@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import tempfile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,17 +12,17 @@ from whatsit.dataset import Dataset, Sample, in_parallel
 from whatsit.events import OnEvent
 from whatsit.preprocess import Preprocess
 
-_LARGEST_IN_MEMORY = 4_000_000_000  # bytes; beyond, the array lies in a file that the system pages in and out
+_LARGEST_IN_MEMORY = 4_000_000_000  # bytes; beyond, a temporary file that the system pages in and out
 
 
-def decode(dataset: Dataset, preprocess: Preprocess, overflow: Path, on_event: OnEvent) -> NDArray[np.uint8]:
-    """uint8 [N, h, w, 3], in the order of the samples; in the file `overflow` if it is too large for memory."""
+def decode(dataset: Dataset, preprocess: Preprocess, on_event: OnEvent) -> NDArray[np.uint8]:
+    """uint8 [N, h, w, 3], in the order of the samples; in a temporary file if it is too large for memory."""
     shape = (len(dataset), *preprocess.size, 3)
     pictures: NDArray[np.uint8]
     if int(np.prod(shape)) <= _LARGEST_IN_MEMORY:
         pictures = np.empty(shape, np.uint8)
     else:
-        pictures = np.memmap(overflow, np.uint8, "w+", shape=shape)
+        pictures = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)  # noqa: SIM115  lives as long as the array
 
     def prepare(sample: Sample) -> NDArray[np.uint8]:
         return preprocess.apply(images.load(sample.source, name=sample.name))

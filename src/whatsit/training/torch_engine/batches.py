@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from whatsit.recipe import Augmentation
 
@@ -47,8 +47,8 @@ def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
     def draw() -> Tensor:
         return (torch.rand(n, generator=generator) * 2 - 1).to(x.device)
 
-    grid = F.affine_grid(_transforms(draw, how, n, x.device), list(x.shape), align_corners=False)
-    x = F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    grid = functional.affine_grid(_transforms(draw, how, n, x.device), list(x.shape), align_corners=False)
+    x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if how.light:
         contrast, brightness = 1 + how.light * draw(), how.light * draw()
         mean = x.mean(dim=(1, 2, 3), keepdim=True)

@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from whatsit.errors import InterruptedEarlyError
-from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress
+from whatsit.errors import InterruptedEarlyError, OptionError
+from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress, ignore
 from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
 from whatsit.training.engine import Stopped, TrainingData
@@ -52,10 +52,28 @@ class TorchFitted:
 class TorchEngine:
     """See `training.engine.Engine`."""
 
+    def device(self, asked: str | None) -> str:
+        if asked in (None, "auto"):
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if asked == "cpu" or (asked == "cuda" and torch.cuda.is_available()):
+            return asked
+        raise OptionError(
+            "cannot train on this device",
+            value=repr(asked),
+            accepted="cpu, cuda where there is an NVIDIA GPU, or auto",
+            hint="Leave --device out and whatsit takes the best there is.",
+        )
+
+    def check_model(self, name: str) -> None:
+        networks.check_name(name.removeprefix("timm:"))
+
+    def check_recipe(self, recipe: Recipe, n_classes: int) -> None:
+        networks.summary(networks.build(recipe, n_classes), recipe.preprocess.size)
+
     def plan(self, data: TrainingData, recipe: Recipe) -> int:
         assert recipe.budget is not None
         with _deterministic(recipe.seed):
-            trainer = _Trainer(data, recipe, lambda event: None)
+            trainer = _Trainer(data, recipe, ignore)
             step, judge = trainer.probe()
         steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         return max(1, int(recipe.budget / (step * steps + judge)))
@@ -85,7 +103,9 @@ class _Trainer:
         state = self._start(path)
         self.on_event(self.table)
         self.on_event(Decision("bfloat16" if self.bf16 else "float32", "what this processor is fastest with"))
-        stopped: Stopped | None = None
+        for epoch in state.history:
+            self.on_event(epoch)
+        stopped = self._reason_to_stop(state)
         try:
             while state.epochs_done < self.recipe.epochs and stopped is None:
                 self._one_epoch(state, path)
@@ -99,8 +119,6 @@ class _Trainer:
                 accepted="at least one whole epoch",
                 hint="Nothing was kept. Start again, perhaps with a smaller --image-size.",
             )
-        if stopped is None and state.epochs_done < self.recipe.epochs:
-            stopped = self._reason_to_stop(state)
         return TorchFitted(self.network, self.recipe, self.table, state, stopped)
 
     def _start(self, path: Path) -> State:
@@ -112,7 +130,7 @@ class _Trainer:
         return state
 
     def _reason_to_stop(self, state: State) -> Stopped | None:
-        if state.epochs_done >= self.recipe.epochs:
+        if not 0 < state.epochs_done < self.recipe.epochs:
             return None
         if state.stale >= self.recipe.patience:
             return "early stopping"
@@ -124,17 +142,13 @@ class _Trainer:
 
     def _one_epoch(self, state: State, path: Path) -> None:
         """Train, judge on validation, remember the best, write the checkpoint, then tell."""
-        if stop := self._reason_to_stop(state) if state.epochs_done else None:
-            raise AssertionError(f"went on although {stop}")
         started = time.perf_counter()
         epoch = state.epochs_done + 1
         train_loss, train_accuracy, rate = self.run_epoch(epoch)
         loss, accuracy = self.judge()
         best = not state.history or (accuracy, -loss) > _best_so_far(state)
         seconds = time.perf_counter() - started
-        ended = EpochEnded(
-            epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best
-        )
+        ended = EpochEnded(epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best)
         weights = self.network.state_dict()
         following = State(
             network=weights,
@@ -163,7 +177,7 @@ class _Trainer:
             optim.set_rate(self.optimizer, rate)
             loss, hits = self.train_step(pictures, targets.to(self.device), generator)
             total_loss, right, seen = total_loss + loss * len(targets), right + hits, seen + len(targets)
-            self.on_event(Progress(f"epoch {epoch}/{self.recipe.epochs}", number + 1, self.steps))
+            self.on_event(Progress("training", step + 1, self.steps * self.recipe.epochs))
         return total_loss / max(1, seen), right / max(1, seen), rate
 
     def train_step(self, pictures: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[float, int]:
@@ -218,7 +232,7 @@ def has_fast_bf16(device: torch.device) -> bool:
     """Whether bfloat16 is done in hardware; emulated, it is slower than float32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -244,5 +258,3 @@ def _deterministic(seed: int) -> Iterator[None]:
     finally:
         torch.use_deterministic_algorithms(before)
         torch.set_rng_state(rng)
-
-

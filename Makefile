@@ -1,0 +1,40 @@
+# make demo     set up everything, train on the embedded digits, open the page
+# make test     set up everything, run the tests (ARGS="-k name" chooses some)
+# make check    format, lint and types
+# make install  set up the environment in .venv
+# make bench    the benchmarks that need nothing but this machine
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: demo test check install bench clean
+
+demo: install
+	$(BIN)/whatsit demo $(ARGS)
+
+test: install
+	$(BIN)/python -m pytest $(ARGS)
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+install: $(READY)
+
+# Installed anew when the dependencies change.
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "whatsit needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,web,dev]'
+	touch $(READY)
+
+bench: install
+	$(BIN)/python benchmarks/predict_start.py
+	$(BIN)/python benchmarks/decode_speed.py
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

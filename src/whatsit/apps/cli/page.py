@@ -1,0 +1,66 @@
+"""whatsit serve."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import click
+
+from whatsit.errors import MissingExtraError, ServerError
+
+
+@click.command()
+@click.option(
+    "-m",
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A model file, such as runs/photos/model.onnx.",
+)
+@click.option(
+    "--examples",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Pictures or folders to click on the page (default: the golden pictures in the file). May be repeated.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
+@click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on; 0 takes any free one.")
+@click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
+def serve(model: Path, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
+    """Open a page on a model file: drop a picture, see what it is. Ctrl-C ends it."""
+    refuse_port_in_use(host, port)
+    open_page(model, examples, host, port, share)
+
+
+def open_page(model: Path, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
+    from whatsit.runtime import OpenModel
+
+    opened = OpenModel(model)
+    try:
+        from whatsit.apps.web.page import Page
+    except ImportError as error:
+        raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
+    with Page(opened, examples).open(host, port, share) as address:
+        click.echo(f"The page is at {address} (Ctrl-C ends it)", err=True)
+        address.wait()
+
+
+def refuse_port_in_use(host: str, port: int) -> None:
+    """Raise ServerError before any work is done if nothing can listen there."""
+    if not 0 <= port <= 65_535:
+        raise ServerError(
+            "cannot listen on this port", value=port, accepted="0 to 65535", hint="For instance: --port 7860"
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise ServerError(
+                f"cannot listen on {host}:{port}",
+                value=(error.strerror or str(error)).lower(),
+                accepted="a free port and an address of this machine",
+                hint="Choose another one: --port 7861, or --port 0 for any free one.",
+            ) from None

@@ -1,0 +1,170 @@
+"""whatsit train, whatsit demo."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from whatsit.apps.cli.main import STARTED
+from whatsit.apps.cli.terminal import Lines, reporter
+from whatsit.errors import OptionError
+from whatsit.recipe import network_arguments
+
+_CURRENT = "."  # what a bare --resume means: the run named by --out
+
+
+@click.command()
+@click.argument("data", required=False)
+@click.option("--model", help="'small', our own network, or the name of any timm network.")
+@click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for a timm network.")
+@click.option("--weights", type=click.Path(path_type=Path), help="Pretrained weights: .safetensors or a state dict.")
+@click.option(
+    "--preprocess",
+    metavar="imagenet|-1..1|0..1|0..255",
+    help="How pictures were scaled for those weights, where no description beside the file says so.",
+)
+@click.option("--fit", type=click.Choice(["pad", "crop", "squash"]), help="How a picture is brought to a square.")
+@click.option("--image-size", "--imgsz", type=int, help="Pixels a side that the network sees.")
+@click.option("--epochs", type=int, help="Passes over the training pictures.")
+@click.option("--batch-size", "-b", type=int, help="Pictures per step.")
+@click.option("--lr", type=float, help="Largest learning rate.")
+@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="AdamW (default) or SGD with momentum.")
+@click.option("--mirror/--no-mirror", default=None, help="Mirror training pictures at random.")
+@click.option("--budget", metavar="TIME", help="Time for training, such as 90s or 5m; sets the number of epochs.")
+@click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
+@click.option("--device", help="cpu, cuda or auto (default).")
+@click.option("--classes", metavar="A,B,...", help="The classes in this order, instead of alphabetically.")
+@click.option(
+    "--golden", type=click.Choice(["test", "none"]), default="test", help="'none' keeps pictures out of the file."
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/NAME).")
+@click.option(
+    "--resume",
+    is_flag=False,
+    flag_value=_CURRENT,
+    metavar="[RUN]",
+    help="Go on with the run in this folder, or in --out, after it was broken off.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object with the result on the last line of stdout.")
+def train(data: str | None, **options: Any) -> None:
+    """Train a classifier on DATA and leave it, judged, in one file.
+
+    DATA is a folder with one folder of pictures per class; or such folders inside train, val and test; or a CSV with
+    path,label[,split][,group]; or 'digits', 1,797 handwritten digits to try things on.
+
+    Ctrl-C ends the training with the best network so far, saved and judged.
+    """
+    as_json = options.pop("as_json")
+    data, out, resume = _what_to_resume(data, options.pop("out"), options.pop("resume"))
+    with reporter() as report:
+        trained = _train(data, out, resume, options, report)
+    _print_result(trained)
+    if as_json:
+        click.echo(json.dumps(result(trained)))
+
+
+@click.command()
+@click.option("--page/--no-page", default=True, help="Open a page on the classifier afterwards (default).")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address the page listens on.")
+@click.option("--port", type=int, default=7860, show_default=True, help="Port of the page; 0 takes any free one.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/digits).")
+def demo(page: bool, host: str, port: int, out: Path | None) -> None:
+    """Train on 1,797 handwritten digits, say how good it is, and open a page to try it on."""
+    from whatsit.apps.cli.page import open_page, refuse_port_in_use
+
+    if page:
+        refuse_port_in_use(host, port)
+    click.echo("Training on scikit-learn's handwritten digits, 8x8 pixels each.", err=True)
+    with reporter(verbose=False) as report:
+        trained = _train("digits", out, False, {}, report)
+    _print_result(trained)
+    if page:
+        open_page(trained.model, (), host, port, share=False)
+
+
+def result(trained: Any) -> dict[str, Any]:
+    """What --json prints."""
+    report = trained.report
+    return {
+        "test_accuracy": report.accuracy,
+        "interval": [report.interval.low, report.interval.high],
+        "n": report.n,
+        "baseline": report.baseline,
+        "seconds": round(trained.seconds, 3),
+        "model": str(trained.model),
+        "report": str(trained.folder / "report.html"),
+        "classes": list(report.labels),
+        "unreadable": trained.unreadable,
+        "epochs": trained.epochs,
+        "stopped": trained.stopped,
+        "temperature": trained.calibration.temperature,
+        "ece_before": trained.calibration.ece_before,
+        "ece_after": trained.calibration.ece_after,
+        "threshold": trained.calibration.threshold,
+        "coverage": trained.calibration.coverage,
+    }
+
+
+def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, Any], report: Lines) -> Any:
+    from whatsit.estimator import train as run
+
+    classes = options.pop("classes", None)
+    golden = options.pop("golden", "test") == "test"
+    arguments = network_arguments(options.pop("network_arg", ()))
+    return run(
+        data,
+        **options,
+        network_args=arguments,
+        golden=golden,
+        classes=classes.split(",") if classes else None,
+        out=out,
+        resume=resume,
+        on_event=report,
+        started=STARTED,
+    )
+
+
+def _what_to_resume(data: str | None, out: Path | None, resume: str | None) -> tuple[str | None, Path | None, bool]:
+    """--resume takes the run's folder, or stands alone beside --out: `train DATA --out RUN --resume`."""
+    if resume is None:
+        return data, out, False
+    if out is not None and resume != _CURRENT and data is None:
+        data, resume = resume, _CURRENT  # `train --resume DATA --out RUN`: the option took the argument's place
+    folder = out if resume == _CURRENT else Path(resume)
+    if folder is None:
+        raise OptionError(
+            "cannot tell which run to resume",
+            value="--resume without a folder",
+            accepted="the folder of a run",
+            hint="For instance: whatsit train --resume runs/digits",
+        )
+    if data is None and not (folder / "recipe.toml").exists():
+        raise OptionError(
+            f"cannot resume '{folder}'",
+            value="a folder without recipe.toml" if folder.exists() else "no such folder",
+            accepted="the folder of a run",
+            hint="List the runs with 'ls runs', or start one: whatsit train PHOTOS/",
+        )
+    return data, folder, True
+
+
+def _print_result(trained: Any) -> None:
+    report, calibration = trained.report, trained.calibration
+    click.echo(
+        f"Test accuracy {report.accuracy:.1%} (95 % interval {report.interval.low:.1%} to {report.interval.high:.1%}) "
+        f"on {report.n:,} pictures it had never seen; always answering '{report.baseline_label}' gives "
+        f"{report.baseline:.1%}."
+    )
+    click.echo(f"Calibration error {calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after.")
+    if trained.stopped:
+        click.echo(
+            f"Training ended early ({trained.stopped}) after {trained.epochs} epochs; the best network was kept."
+        )
+    if trained.unreadable:
+        click.echo(f"{trained.unreadable} unreadable pictures were left out; the report names them.")
+    click.echo(f"Model   {trained.model}")
+    click.echo(f"Report  {trained.folder / 'report.html'}")
+    click.echo(f"Try it  whatsit serve -m {trained.model}")

@@ -1,0 +1,150 @@
+"""The Python front door: scikit-learn's verbs on folders, paths, PIL images or arrays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from whatsit import sources
+from whatsit.dataset import Dataset, from_pairs
+from whatsit.errors import ModelFileError
+from whatsit.evaluation import Judged, Report
+from whatsit.events import OnEvent, ignore
+from whatsit.recipe import Wishes, seconds
+from whatsit.runtime.judging import evaluate
+from whatsit.runtime.open_model import OpenModel
+
+Data = str | os.PathLike[str] | Dataset
+
+
+class Classifier(OpenModel):
+    """A classifier that can be trained (`fit`) or opened (`whatsit.load`), and then used.
+
+    The keyword arguments are those of `whatsit.train`; an unknown one raises TypeError.
+
+        clf = whatsit.Classifier(model="small", epochs=5).fit("photos/")
+        clf.predict("cat.jpg")
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+        self.report_: Report | None = None
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Classifier:
+        classifier = cls()
+        OpenModel.__init__(classifier, path, threads=threads)
+        return classifier
+
+    def fit(self, data: Any, y: Sequence[Any] | None = None) -> Classifier:
+        """Train on a folder, CSV or named set, or on pictures and their labels `y`. Returns itself.
+
+        Needs the 'train' extra. The report on the test pictures is in `report_`, the file in `path`.
+        """
+        trained = train(_dataset(data, y) if y is not None else data, **self._options)
+        OpenModel.__init__(self, trained.model)
+        self.report_ = trained.report
+        return self
+
+    def score(self, data: Any, y: Sequence[Any] | None = None) -> float:
+        """The accuracy on labelled pictures: X and y, or a folder, CSV or named set (its test part, if any)."""
+        return self.evaluate(data, y).accuracy
+
+    def evaluate(self, data: Any, y: Sequence[Any] | None = None) -> Report:
+        """Every number `whatsit evaluate` prints, on the same pictures."""
+        return evaluate(self, _dataset(data, y)).report
+
+    def top_losses(self, data: Any, k: int = 9, y: Sequence[Any] | None = None) -> list[Judged]:
+        """The k pictures the model was most wrong about, the worst first."""
+        return sorted(self.evaluate(data, y).pictures, key=lambda picture: -picture.loss)[:k]
+
+    def most_confused(self, data: Any, least: int = 1, y: Sequence[Any] | None = None) -> list[tuple[str, str, int]]:
+        """(actual, predicted, count), the most frequent confusion first."""
+        return self.evaluate(data, y).most_confused(least)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("manifest", "engine", "path"):
+            raise ModelFileError(
+                "cannot classify with this Classifier",
+                value="one that is not trained",
+                accepted="a trained or opened one",
+                hint="Call .fit(DATA) first, or open a file with whatsit.load(PATH).",
+            )
+        raise AttributeError(name)
+
+
+def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Classifier:
+    """Open a model file. `threads` limits the cores one picture may use. Raises ModelFileError."""
+    return Classifier.open(path, threads=threads)
+
+
+def train(
+    data: Data | None = None,
+    *,
+    model: str | None = None,
+    network_args: dict[str, Any] | None = None,
+    weights: str | os.PathLike[str] | None = None,
+    preprocess: str | None = None,
+    fit: Any = None,
+    image_size: int | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    optimizer: Any = None,
+    lr: float | None = None,
+    mirror: bool | None = None,
+    budget: str | float | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    golden: bool = True,
+    classes: Sequence[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    on_event: OnEvent = ignore,
+    started: float | None = None,
+) -> Any:
+    """`whatsit train` as a function, with the same options; see `whatsit train --help`. Returns a pipeline.Trained."""
+    wishes = Wishes(
+        model=model,
+        network_args=network_args or {},
+        weights=Path(weights) if weights is not None else None,
+        preprocess=preprocess,
+        fit=fit,
+        image_size=image_size,
+        epochs=epochs,
+        batch_size=batch_size,
+        optimizer=optimizer,
+        learning_rate=lr,
+        mirror=mirror,
+        budget=seconds(str(budget)) if budget is not None else None,
+        seed=seed,
+        device=device,
+        golden=golden,
+    )
+    run: Callable[..., Any] = _pipeline_train()
+    source = Path(data) if isinstance(data, os.PathLike) else data
+    return run(
+        source,
+        wishes,
+        classes=classes,
+        out=Path(out) if out is not None else None,
+        resume=resume,
+        on_event=on_event,
+        started=started,
+    )
+
+
+def _pipeline_train() -> Callable[..., Any]:
+    """Imported on first use: opening and using a model file must not load what training needs."""
+    from whatsit.pipeline import train as pipeline_train
+
+    return pipeline_train
+
+
+def _dataset(data: Any, y: Sequence[Any] | None) -> Dataset:
+    if y is not None:
+        return from_pairs(list(data), list(np.asarray(y).tolist()))
+    return data if isinstance(data, Dataset) else sources.open_data(data)

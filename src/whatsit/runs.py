@@ -1,0 +1,208 @@
+"""A run folder: the only module that knows the paths inside it.
+
+runs/<name>/
+  model.onnx      the classifier
+  report.html     what was measured, with pictures
+  recipe.toml     every choice of the run
+  history.csv     one row an epoch
+  split.csv       which picture was in which part
+  tensorboard/    the same curves for TensorBoard
+  checkpoint/     what --resume goes on from
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import shutil
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from whatsit import storage
+from whatsit.dataset import Dataset
+from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError
+from whatsit.events import EpochEnded, Event
+from whatsit.recipe import Recipe, Wishes
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a run was started on; enough to start it again."""
+
+    data: str
+    classes: tuple[str, ...]
+    fingerprint: str
+    whatsit: str
+
+
+class RunFolder:
+    """The paths of one run."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / "model.onnx"
+        self.report = path / "report.html"
+        self.recipe = path / "recipe.toml"
+        self.history = path / "history.csv"
+        self.split = path / "split.csv"
+        self.tensorboard = path / "tensorboard"
+        self.checkpoint = path / "checkpoint" / "last.pt"
+        self.candidate = path / "checkpoint" / "candidate.onnx"
+
+    @classmethod
+    def create(cls, out: Path | None, name: str) -> RunFolder:
+        """A new folder: `out`, or runs/NAME, runs/NAME-2, ... Raises OutputError if `out` already holds something."""
+        path = out if out is not None else _first_free(Path("runs"), name)
+        cls.refuse_used(path)
+        storage.make_folder(path / "checkpoint")
+        return cls(path)
+
+    @staticmethod
+    def refuse_used(path: Path) -> None:
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise OutputError(
+                f"cannot start a run in '{path}'",
+                value="a file" if path.is_file() else "a folder that is not empty",
+                accepted="a new or empty folder",
+                hint=f"Choose another --out, or go on with that run: whatsit train --resume {path}",
+            )
+        storage.check_writable(path)
+
+    def has_recipe(self) -> bool:
+        return self.recipe.exists()
+
+    def write_start(self, origin: Origin, recipe: Recipe, samples: Dataset) -> None:
+        """The split, then the recipe: where there is a recipe, there is a run to resume."""
+        rows = [(s.name, s.label, s.split or "", s.content) for s in samples.samples]
+        storage.write_whole(self.split, _csv(("path", "label", "split", "sha256"), rows))
+        storage.write_whole(self.recipe, tomli_w.dumps({"run": asdict(origin), "recipe": recipe.to_dict()}))
+
+    def refuse_other_wishes(self, recipe: Recipe, wishes: Wishes | None) -> None:
+        """A resumed run keeps its recipe; asking for another one is a mistake worth saying."""
+        if wishes is None:
+            return
+        now = {
+            "model": (wishes.model, recipe.model),
+            "epochs": (wishes.epochs, recipe.epochs),
+            "batch-size": (wishes.batch_size, recipe.batch_size),
+            "image-size": (wishes.image_size, recipe.preprocess.size[0]),
+            "seed": (wishes.seed, recipe.seed),
+            "lr": (wishes.learning_rate, recipe.learning_rate),
+            "optimizer": (wishes.optimizer, recipe.optimizer),
+            "fit": (wishes.fit, recipe.preprocess.fit),
+            "preprocess": (wishes.preprocess, recipe.scaling),
+            "mirror": (wishes.mirror, recipe.augmentation.mirror),
+        }
+        for option, (asked, was) in now.items():
+            if asked is not None and asked != was:
+                raise OptionError(
+                    f"cannot resume the run '{self.path}' with another {option}",
+                    value=asked,
+                    accepted=f"{was}, with which it was started",
+                    hint=f"Leave --{option} out, or train again in a new folder.",
+                )
+
+    def read_recipe(self) -> tuple[Origin, Recipe]:
+        """Raises DataError if the folder holds no run of ours."""
+        try:
+            data = tomllib.loads(self.recipe.read_text("utf-8"))
+            origin = Origin(**{**data["run"], "classes": tuple(data["run"]["classes"])})
+            return origin, Recipe.from_dict(data["recipe"])
+        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+            raise DataError(
+                f"cannot resume the run '{self.path}'",
+                value="no recipe.toml"
+                if isinstance(error, OSError)
+                else f"a recipe.toml that cannot be read ({error})",
+                accepted="the folder of a run, for instance runs/digits",
+                hint="List the runs with: ls runs",
+            ) from None
+
+    def write_history(self, history: Sequence[EpochEnded]) -> None:
+        names = [spec.name for spec in fields(EpochEnded)]
+        storage.write_whole(self.history, _csv(names, [[getattr(e, name) for name in names] for e in history]))
+
+    def tidy(self) -> None:
+        """Remove what only the way there needed. The checkpoint stays."""
+        self.candidate.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Recorder:
+    """An event listener that keeps history.csv and TensorBoard's curves up to date while the run goes on.
+
+    The engine tells the epochs of a resumed run again from the first, so both are written anew each time.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        self.run = run
+        self.history: list[EpochEnded] = []
+        shutil.rmtree(run.tensorboard, ignore_errors=True)
+        self._board = _Board(run.tensorboard)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, EpochEnded):
+            self.history.append(event)
+            self.run.write_history(self.history)
+            self._board.write(event)
+
+    def close(self) -> None:
+        self._board.close()
+
+
+class _Board:
+    """TensorBoard's event files, written with its own library and no training framework."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            raise MissingExtraError("write TensorBoard curves", module="tensorboard", extra="train") from None
+        self._writers = {part: EventFileWriter(str(folder / part)) for part in ("train", "validation")}
+
+    def write(self, epoch: EpochEnded) -> None:
+        """The two parts as two runs of the same tags, so that TensorBoard draws them into one chart."""
+        values: dict[str, dict[str, float]] = {
+            "train": {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "learning_rate": epoch.learning_rate},
+            "validation": {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy},
+        }
+        for part, scalars in values.items():
+            self._writers[part].add_event(_scalars(scalars, epoch.epoch))
+            self._writers[part].flush()
+
+    def close(self) -> None:
+        for writer in self._writers.values():
+            writer.close()
+
+
+def _scalars(values: dict[str, float], step: int) -> Any:
+    import time
+
+    from tensorboard.compat.proto.event_pb2 import Event as BoardEvent
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    rows = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
+    return BoardEvent(wall_time=time.time(), step=step, summary=Summary(value=rows))
+
+
+def _first_free(parent: Path, name: str) -> Path:
+    path, number = parent / name, 1
+    while path.exists():
+        number += 1
+        path = parent / f"{name}-{number}"
+    return path
+
+
+def _csv(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,45 @@
+"""What all tests share: where the shared data is, and pictures made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+SHARED = Path(os.environ.get("WHATSIT_SHARED", Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data; the test is skipped where it is absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("the shared data folder is absent")
+    return SHARED
+
+
+def coloured(label: str, number: int, size: int = 24) -> NDArray[np.uint8]:
+    """A picture whose mean colour tells its class ("red", "green" or "blue"), with noise that tells it from others."""
+    rng = np.random.default_rng((number, *label.encode()))
+    picture = rng.integers(0, 120, (size, size, 3))
+    picture[..., ("red", "green", "blue").index(label)] += 130
+    return picture.astype(np.uint8)
+
+
+@pytest.fixture
+def make_photos(tmp_path: Path) -> Callable[..., Path]:
+    """make_photos(red=12, green=12) writes photos/red/000.png and so on, and returns the folder."""
+
+    def make(root: str = "photos", first: int = 0, **counts: int) -> Path:
+        for label, n in counts.items():
+            folder = tmp_path / root / label
+            folder.mkdir(parents=True, exist_ok=True)
+            for number in range(first, first + n):
+                Image.fromarray(coloured(label, number)).save(folder / f"{number:03d}.png")
+        return tmp_path / root
+
+    return make
