@@ -43,3 +43,14 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / root
 
     return make
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where everything is provided (.ci/run), a test that skips is a test that did not run. GPU tests may skip."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if not os.environ.get("WHATSIT_NO_SKIPS") or reporter is None:
+        return
+    skipped = [report for report in reporter.stats.get("skipped", []) if "gpu" not in report.keywords]
+    if skipped:
+        reporter.write_line(f"{len(skipped)} tests skipped although WHATSIT_NO_SKIPS is set", red=True)
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

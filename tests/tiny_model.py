@@ -38,7 +38,12 @@ def write_tiny_model(
         **{
             "threshold": threshold,
             "calibration": {"temperature": 1.0, "threshold": threshold, "coverage": 0.9, "promise": 0.95},
-            "data": {"name": "colours", "fingerprint": "c0105" * 12 + "c010", "counts": _counts(labels), "unreadable": 0},
+            "data": {
+                "name": "colours",
+                "fingerprint": "c0105" * 12 + "c010",
+                "counts": _counts(labels),
+                "unreadable": 0,
+            },
             "recipe": {"model": "mean colour"},
             "weights": {"pretrained": None, "licence": None, "source": None, "parameters": 4 * len(labels)},
             "golden": tuple(golden_pictures(labels, size)) if golden else (),

@@ -44,7 +44,9 @@ class WhatsitError(Exception):
 
 
 def _rebuild(kind: type[WhatsitError], what: str, value: object, accepted: str, hint: str) -> WhatsitError:
-    return kind(what, value=value, accepted=accepted, hint=hint)
+    error = kind.__new__(kind)  # not kind(...): a class may have its own arguments
+    WhatsitError.__init__(error, what, value=value, accepted=accepted, hint=hint)
+    return error
 
 
 class ImageError(WhatsitError):
@@ -83,9 +85,6 @@ class MissingExtraError(WhatsitError):
             accepted=f"an installation with the '{extra}' extra",
             hint=f"Run: pip install 'whatsit[{extra}]'",
         )
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (WhatsitError, self.what, self.value, self.accepted, self.hint)
 
 
 class OutputError(WhatsitError):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
 from whatsit import sources
 from whatsit.dataset import Dataset, from_pairs
-from whatsit.errors import ModelFileError
+from whatsit.errors import DataError, ModelFileError, did_you_mean
 from whatsit.evaluation import Judged, Report
 from whatsit.events import OnEvent, ignore
 from whatsit.recipe import Wishes, seconds
@@ -19,28 +21,38 @@ from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 
 Data = str | os.PathLike[str] | Dataset
+_CALLER = 3  # frames up from `evaluate` to the user's line, mostly: `score` and the others call it
 
 
 class Classifier(OpenModel):
     """A classifier that can be trained (`fit`) or opened (`whatsit.load`), and then used.
 
-    The keyword arguments are those of `whatsit.train`; an unknown one raises TypeError.
+    The keyword arguments are those of `whatsit.train` but for the data; an unknown one raises TypeError.
 
         clf = whatsit.Classifier(model="small", epochs=5).fit("photos/")
         clf.predict("cat.jpg")
     """
 
     def __init__(self, **options: Any) -> None:
+        _refuse_unknown_options(options)
         self._options = options
         self.report_: Report | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Classifier:
+    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
         classifier = cls()
         OpenModel.__init__(classifier, path, threads=threads)
         return classifier
 
-    def fit(self, data: Any, y: Sequence[Any] | None = None) -> Classifier:
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={value!r}" for name, value in self._options.items())
+        if "manifest" not in vars(self):
+            return f"Classifier({options})  # not trained yet"
+        height, width = self.manifest.preprocess.size
+        shown = ", ".join(self.labels[:5]) + (", ..." if len(self.labels) > 5 else "")
+        return f"<Classifier '{self.path}': {len(self.labels)} labels ({shown}), sees {height}x{width} pixels>"
+
+    def fit(self, data: Any, y: Sequence[Any] | None = None) -> Self:
         """Train on a folder, CSV or named set, or on pictures and their labels `y`. Returns itself.
 
         Needs the 'train' extra. The report on the test pictures is in `report_`, the file in `path`.
@@ -55,8 +67,13 @@ class Classifier(OpenModel):
         return self.evaluate(data, y).accuracy
 
     def evaluate(self, data: Any, y: Sequence[Any] | None = None) -> Report:
-        """Every number `whatsit evaluate` prints, on the same pictures."""
-        return evaluate(self, _dataset(data, y)).report
+        """Every number `whatsit evaluate` prints, on the same pictures. Warns of those that cannot be read."""
+        evaluation = evaluate(self, _dataset(data, y))
+        if left_out := evaluation.unreadable:
+            names = ", ".join(f"{picture.name} ({picture.reason})" for picture in left_out[:3])
+            more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
+            warnings.warn(f"left out, because they cannot be read: {names}{more}", stacklevel=_CALLER)
+        return evaluation.report
 
     def top_losses(self, data: Any, k: int = 9, y: Sequence[Any] | None = None) -> list[Judged]:
         """The k pictures the model was most wrong about, the worst first."""
@@ -74,7 +91,7 @@ class Classifier(OpenModel):
                 accepted="a trained or opened one",
                 hint="Call .fit(DATA) first, or open a file with whatsit.load(PATH).",
             )
-        raise AttributeError(name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
 
 
 def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Classifier:
@@ -144,7 +161,25 @@ def _pipeline_train() -> Callable[..., Any]:
     return pipeline_train
 
 
+def _refuse_unknown_options(options: dict[str, Any]) -> None:
+    """Before the data is read: a typing error must not cost a training."""
+    accepted = [name for name in inspect.signature(train).parameters if name not in ("data", "started")]
+    for name in options:
+        if name not in accepted:
+            advice = did_you_mean(name, accepted) or f"Accepted: {', '.join(accepted)}."
+            raise TypeError(f"Classifier() got an unexpected keyword argument {name!r}. {advice}")
+
+
 def _dataset(data: Any, y: Sequence[Any] | None) -> Dataset:
     if y is not None:
         return from_pairs(list(data), list(np.asarray(y).tolist()))
-    return data if isinstance(data, Dataset) else sources.open_data(data)
+    if isinstance(data, Dataset):
+        return data
+    if isinstance(data, str | os.PathLike):
+        return sources.open_data(Path(data))
+    raise DataError(
+        "cannot judge pictures without their labels",
+        value=f"{type(data).__name__} and no y",
+        accepted="pictures and their labels y, or a folder, a CSV or a named data set",
+        hint="Pass the labels too, for instance: score(X, y)",
+    )

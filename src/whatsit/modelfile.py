@@ -2,25 +2,25 @@
 
 An ONNX file is a protobuf message (`ModelProto` in onnx.proto), and its field 14, `metadata_props`, is a list of
 key and value strings. Protobuf lets a field be appended to a finished message, so the manifest is written after the
-graph and read by walking over the top-level fields, without any inference library. The manifest holds the SHA-256 of
-everything before it: a file that was damaged or altered is refused.
+graph and read by walking over the top-level fields, without any inference library. The manifest ends with the SHA-256
+of everything before it, the rest of the manifest included: a file that was damaged or altered is refused.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit import storage
-from whatsit.errors import ModelFileError, ParityError
+from whatsit.errors import ImageError, ModelFileError, OptionError, ParityError
 from whatsit.images import load
 from whatsit.preprocess import Preprocess
 
@@ -30,6 +30,7 @@ GOLDEN_TOLERANCE = 1e-3  # the same between the machine that wrote a file and on
 _KEY = b"whatsit"
 _METADATA_PROPS = 14
 _LARGEST_MANIFEST = 256_000_000  # bytes
+_SEAL = len("0" * 64 + '"}')  # the checksum is the manifest's last value, and all that it does not cover
 
 Answers = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
@@ -68,7 +69,7 @@ class Manifest:
     known: NDArray[np.uint64] = field(default_factory=lambda: np.empty(0, np.uint64))
     recipe: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Any] = field(default_factory=dict)
-    golden: tuple[Golden, ...] = ()
+    golden: Sequence[Golden] = ()
     whatsit: str = ""
     created: str = ""
 
@@ -88,9 +89,15 @@ def write(path: Path, graph: bytes, manifest: Manifest, check: Callable[[Path], 
 
     `check` gets the finished file under its temporary name and raises (ParityError) if it must not be kept.
     """
-    text = json.dumps({**_to_json(manifest), "graph_sha256": hashlib.sha256(graph).hexdigest()})
+    from whatsit import storage  # here, so that those who only read load none of it
+
+    text = json.dumps({**_to_json(manifest), "sha256": "0" * 64})
+    entry = _metadata_entry(text.encode())[:-_SEAL]
+    digest = hashlib.sha256(graph)
+    digest.update(entry)
     with storage.beside(path) as part:
-        part.write_bytes(graph + _metadata_entry(text.encode()))
+        with part.open("wb") as file:
+            file.writelines((graph, entry, digest.hexdigest().encode(), b'"}'))
         check(part)
 
 
@@ -109,11 +116,11 @@ def read_manifest(path: Path) -> Manifest:
             accepted=f"format {FORMAT} or older",
             hint="Update whatsit: pip install --upgrade whatsit",
         )
-    if data.get("graph_sha256") != digest:
+    if data.get("sha256") != digest and "graph_sha256" not in data:  # development files of before the whole checksum
         raise _damaged(path, "its contents do not match the checksum in its manifest")
     try:
         return _from_json(data)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OptionError) as error:
         raise _damaged(path, f"its manifest lacks something ({error})") from None
 
 
@@ -123,14 +130,22 @@ def verify(manifest: Manifest, answers: Answers) -> float:
         return 0.0
     pictures = np.stack([golden.picture for golden in manifest.golden])
     expected = np.array([golden.probabilities for golden in manifest.golden], np.float32)
-    return check_parity(answers(pictures), expected, GOLDEN_TOLERANCE)
+    difference = _largest_difference(answers(pictures), expected)
+    if not difference <= GOLDEN_TOLERANCE:
+        raise ParityError(
+            "the model file does not answer here as it did where it was made",
+            value=f"probabilities that differ by {difference:.3g} on its golden pictures",
+            accepted=f"at most {GOLDEN_TOLERANCE:g}",
+            hint="Do not use it here. Update the library that runs it: pip install --upgrade onnxruntime",
+        )
+    return difference
 
 
 def check_parity(
     answered: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float = PARITY_TOLERANCE
 ) -> float:
     """The largest absolute difference. Raises ParityError if it exceeds the tolerance or is no number."""
-    difference = float(np.abs(answered - expected).max(initial=0.0))
+    difference = _largest_difference(answered, expected)
     if not difference <= tolerance:
         raise ParityError(
             "the model file does not answer as the trained network did",
@@ -139,6 +154,12 @@ def check_parity(
             hint="The file was not kept. Please report this with the output of 'pip list'.",
         )
     return difference
+
+
+def _largest_difference(answered: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    if answered.shape != expected.shape:
+        return float("inf")  # other labels or another number of pictures: nothing to compare
+    return float(np.abs(answered - expected).max(initial=0.0))
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:
@@ -164,19 +185,46 @@ def _from_json(data: dict[str, Any]) -> Manifest:
         known=np.frombuffer(base64.b64decode(data["known"]), "<u8").astype(np.uint64),
         recipe=data["recipe"],
         weights=data["weights"],
-        golden=tuple(
-            Golden(g["name"], g["label"], load(base64.b64decode(g["picture"])), tuple(g["probabilities"]))
-            for g in data["golden"]
-        ),
+        golden=_StoredGolden(data["golden"]),
         whatsit=data["whatsit"],
         created=data["created"],
     )
 
 
+class _StoredGolden(Sequence[Golden]):
+    """The golden pictures in a file, decoded when asked for: most who open one never look at them."""
+
+    def __init__(self, rows: list[dict[str, Any]]) -> None:
+        self._rows = [(r["name"], r["label"], str(r["picture"]), tuple(r["probabilities"])) for r in rows]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Golden: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Golden, ...]: ...
+    def __getitem__(self, index: int | slice) -> Golden | tuple[Golden, ...]:
+        if isinstance(index, slice):
+            return tuple(self[place] for place in range(len(self))[index])
+        name, label, picture, probabilities = self._rows[index]
+        return Golden(name, label, _decode_png(name, picture), probabilities)
+
+
+def _decode_png(name: str, text: str) -> NDArray[np.uint8]:
+    try:
+        return load(base64.b64decode(text))
+    except (ImageError, ValueError) as error:
+        raise ModelFileError(
+            f"cannot read the golden picture '{name}'",
+            value=error.value if isinstance(error, ImageError) else error,
+            accepted="a PNG picture in base64",
+            hint="Use the file without it, or train it again.",
+        ) from None
+
+
 def encode_png(picture: NDArray[np.uint8]) -> bytes:
     """PNG keeps every pixel as it is, so a golden picture gives the same answer after the round trip."""
-    import io
-
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -202,16 +250,12 @@ def _varint(value: int) -> bytes:
 
 
 def _manifest_text(path: Path) -> tuple[bytes, str]:
-    """The manifest's JSON and the SHA-256 of all that stands before it."""
+    """The manifest's JSON and the SHA-256 of the file up to the seal."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
-            start, pair = _find_manifest(file, size, path)
-            file.seek(0)
-            digest = hashlib.sha256()
-            while start > 0 and (chunk := file.read(min(start, 1 << 20))):
-                digest.update(chunk)
-                start -= len(chunk)
+            pair = _find_manifest(file, size, path)
+            digest = _digest(file, size - _SEAL)
     except FileNotFoundError:
         raise ModelFileError(
             f"cannot find the model file '{path}'",
@@ -219,15 +263,26 @@ def _manifest_text(path: Path) -> tuple[bytes, str]:
             accepted="the .onnx file of a run",
             hint="Train one with: whatsit train PHOTOS/",
         ) from None
-    except OSError as error:
-        raise _not_ours(path, (error.strerror or str(error)).lower()) from None
-    return _value_of(pair, path), digest.hexdigest()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the path
+        reason = (getattr(error, "strerror", None) or str(error)).lower()
+        raise _not_ours(path, "a folder" if isinstance(error, IsADirectoryError) else reason) from None
+    return _value_of(pair, path), digest
 
 
-def _find_manifest(file: IO[bytes], size: int, path: Path) -> tuple[int, bytes]:
-    """Walk over the top-level fields to ours, which must be the last."""
+def _digest(file: IO[bytes], length: int) -> str:
+    """The SHA-256 of the first `length` bytes, read in pieces: a model need not fit into memory twice."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while length > 0 and (chunk := file.read(min(length, 1 << 20))):
+        digest.update(chunk)
+        length -= len(chunk)
+    return digest.hexdigest()
+
+
+def _find_manifest(file: IO[bytes], size: int, path: Path) -> bytes:
+    """Walk over the top-level fields to ours, which must be the last; its payload after the key."""
     head = _length_delimited(1, _KEY)
-    while (start := file.tell()) < size:
+    while file.tell() < size:
         tag = _read_varint(file, path)
         number, kind = tag >> 3, tag & 7
         if kind == 0:
@@ -243,7 +298,7 @@ def _find_manifest(file: IO[bytes], size: int, path: Path) -> tuple[int, bytes]:
             if payload.startswith(head):
                 if file.tell() != size:
                     raise _damaged(path, "something was appended to it")
-                return start, payload[len(head) :]
+                return payload[len(head) :]
         else:
             file.seek(length, 1)
     raise _not_ours(path, "an ONNX file without a whatsit manifest, or a cut-off one" if size else "an empty file")

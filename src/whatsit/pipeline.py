@@ -15,7 +15,7 @@ import numpy as np
 
 from whatsit import dataset, doctor, modelfile, run_report, sources, weights
 from whatsit.dataset import SPLITS, Dataset
-from whatsit.errors import DataError, InterruptedEarlyError, MissingExtraError
+from whatsit.errors import DataError, MissingExtraError
 from whatsit.evaluation import Calibration, Report, calibrate
 from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
@@ -71,6 +71,8 @@ def train(
         training_data = _decode(samples, recipe, tell)
     else:
         wishes = wishes or Wishes()
+        if resume and out is not None:
+            RunFolder(out).clear_false_start()
         _check_early(engine, wishes, out)
         samples = prepare(_named(data), classes, tell)
         recipe = _choose(engine, wishes, samples, tell)
@@ -174,12 +176,10 @@ def _fit(engine: Engine, data: TrainingData, recipe: Recipe, run: RunFolder, tel
     recorder = Recorder(run)
     try:
         return engine.fit(data, recipe, run.checkpoint, _both(recorder, tell))
-    except InterruptedEarlyError:
-        recorder.close()
-        run.discard()
-        raise
     finally:
         recorder.close()
+        if not run.checkpoint.exists():  # it was stopped before there was anything to resume
+            run.discard()
 
 
 def _export_and_judge(

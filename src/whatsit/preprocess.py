@@ -18,6 +18,8 @@ Fit = Literal["crop", "pad", "squash"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 
 GREY = (128, 128, 128)
+_LARGEST = 4096  # pixels a side
+_LONGEST = 16  # times the crop: longer resized pictures are never made whole, only the part that is kept
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Preprocess:
     fit            "pad" keeps the whole picture and its proportions, "squash" the whole picture, "crop" the middle
     size           (height, width) in pixels
     interpolation  Pillow's filter of that name, which averages when it shrinks
-    resize_shorter for "crop": the shorter side is first brought to this many pixels (default: the crop's own size)
+    resize_shorter for "crop": the shorter side is first brought to this many pixels (default: just enough to fill it)
     pad_colour     for "pad": the RGB colour of the margins
     """
 
@@ -40,31 +42,28 @@ class Preprocess:
     def __post_init__(self) -> None:
         _check("fit", self.fit, get_args(Fit))
         _check("interpolation", self.interpolation, get_args(Interpolation))
-        if min(self.size) < 1 or max(self.size) > 4096:
-            raise OptionError(
-                "cannot use this image size",
-                value=f"{self.size[0]}x{self.size[1]}",
-                accepted="1 to 4096 pixels a side",
-                hint="Pass --image-size with a smaller number, for instance 224.",
-            )
+        for name, (height, width) in (("image size", self.size), ("resize", (self.resize_shorter or 1,) * 2)):
+            if min(height, width) < 1 or max(height, width) > _LARGEST:
+                raise OptionError(
+                    f"cannot use this {name}",
+                    value=f"{height}x{width}",
+                    accepted=f"1 to {_LARGEST} pixels a side",
+                    hint="Pass another --image-size, for instance 224.",
+                )
 
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bring an upright RGB picture `uint8 [H, W, 3]` to `uint8 [height, width, 3]`."""
         from PIL import Image
 
-        height, width = self.size
-        if picture.shape[:2] == self.size and not self._crops_after_enlarging():
+        if picture.shape[:2] == self.size and self.resize_shorter is None:
             return picture
         image = Image.fromarray(picture)
         resample = Image.Resampling[self.interpolation.upper()]
         if self.fit == "squash":
-            return np.asarray(image.resize((width, height), resample))
+            return np.asarray(image.resize(self.size[::-1], resample))
         if self.fit == "pad":
             return self._pad(image, resample)
         return self._crop(image, resample)
-
-    def _crops_after_enlarging(self) -> bool:
-        return self.fit == "crop" and (self.resize_shorter or min(self.size)) != min(self.size)
 
     def _pad(self, image: Any, resample: Any) -> NDArray[np.uint8]:
         height, width = self.size
@@ -79,13 +78,23 @@ class Preprocess:
     def _crop(self, image: Any, resample: Any) -> NDArray[np.uint8]:
         """Resize the shorter side, cut out the middle: torchvision's Resize and CenterCrop, to the pixel."""
         height, width = self.size
-        shorter = max(self.resize_shorter or 0, height, width)
-        if image.width <= image.height:
-            inner = (shorter, max(1, int(shorter * image.height / image.width)))
-        else:
-            inner = (max(1, int(shorter * image.width / image.height)), shorter)
+        inner = self._before_crop(image.width, image.height)
         left, top = round((inner[0] - width) / 2), round((inner[1] - height) / 2)
+        if max(inner) > _LONGEST * max(self.size):
+            across, down = image.width / inner[0], image.height / inner[1]
+            right = min((left + width) * across, image.width)  # rounding must not push it past the edge
+            box = (left * across, top * down, right, min((top + height) * down, image.height))
+            return np.asarray(image.resize((width, height), resample, box=box))
         return np.asarray(image.resize(inner, resample).crop((left, top, left + width, top + height)))
+
+    def _before_crop(self, width: int, height: int) -> tuple[int, int]:
+        """The width and height to resize to: no side shorter than the crop, and no larger than need be."""
+        rows, columns = self.size
+        if self.resize_shorter is not None:
+            rows = columns = max(self.resize_shorter, rows, columns)
+        if width * rows <= height * columns:
+            return columns, int(columns * height / width)
+        return int(rows * width / height), rows
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -19,6 +19,7 @@ from whatsit.weights import WeightsFile
 
 SMALL = "small"  # the network of our own
 TINY = 64  # pixels: up to here a picture is shown to the network about as it is
+_ELONGATED = 2  # sides beyond this ratio would be squashed out of recognition
 Optimizer = Literal["adamw", "sgd"]
 
 
@@ -96,6 +97,7 @@ class Recipe:
     optimizer: Optimizer
     learning_rate: float
     backbone_rate: float  # times learning_rate, for every layer but the last
+    frozen_statistics: bool  # batch norm keeps the means and variances it was pretrained with
     weight_decay: float
     warmup: float  # share of all steps
     label_smoothing: float
@@ -153,7 +155,8 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         batch_size=wishes.batch_size or _batch_size(facts, pretrained),
         optimizer=wishes.optimizer or "adamw",
         learning_rate=rate,
-        backbone_rate=0.25 if pretrained else 1.0,
+        backbone_rate=0.05 if pretrained else 1.0,
+        frozen_statistics=pretrained,
         weight_decay=0.05 if (wishes.optimizer or "adamw") == "adamw" else 5e-4,
         warmup=0.1,
         label_smoothing=0.1,
@@ -217,9 +220,11 @@ def _geometry(wishes: Wishes, facts: Facts, weights: WeightsFile | None, model: 
         size = weights.input_size[0]
     else:
         size = _image_size(facts, model, decide)
-    fit = wishes.fit or ("squash" if facts.height == facts.width else "pad")
-    if wishes.fit is None and fit == "pad":
-        decide("pictures are padded to a square", "the whole object stays in view, in its own proportions")
+    elongated = max(facts.height, facts.width) > _ELONGATED * min(facts.height, facts.width)
+    fit = wishes.fit or ("pad" if elongated else "squash")
+    if wishes.fit is None and facts.height != facts.width:
+        how = "padded" if elongated else "squashed"
+        decide(f"pictures are {how} to a square", "the whole object stays in view; --fit changes it")
     interpolation: Interpolation = "bicubic"
     if weights and weights.interpolation in ("bilinear", "bicubic"):
         interpolation = weights.interpolation  # type: ignore[assignment]

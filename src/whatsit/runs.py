@@ -128,8 +128,19 @@ class RunFolder:
         storage.write_whole(self.history, _csv(names, [[getattr(e, name) for name in names] for e in history]))
 
     def tidy(self) -> None:
-        """Remove what only the way there needed. The checkpoint stays."""
+        """Remove what only the way there needed, and what a killed process left half-written. The checkpoint stays."""
         self.candidate.unlink(missing_ok=True)
+        for folder in (self.path, self.checkpoint.parent):
+            for part in folder.glob(".*.part"):
+                part.unlink(missing_ok=True)
+
+    def clear_false_start(self) -> None:
+        """Make room where a run was killed before it had written its recipe, so before there was anything to keep."""
+        if self.path.is_dir() and not self.has_recipe():
+            self.tidy()
+            self.split.unlink(missing_ok=True)
+            if self.checkpoint.parent.is_dir() and not any(self.checkpoint.parent.iterdir()):
+                self.checkpoint.parent.rmdir()
 
     def discard(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

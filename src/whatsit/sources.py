@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,14 +15,18 @@ from whatsit.errors import DataError, MissingExtraError, did_you_mean
 
 def open_data(data: str | Path, classes: Sequence[str] | None = None) -> Dataset:
     """A folder, a CSV, or one of the names in NAMED (a folder of that name in the current folder comes first)."""
-    path = Path(data)
-    if path.exists() or str(data) not in NAMED:
-        try:
-            return open_folder_or_csv(path, classes)
-        except DataError as error:
-            error.hint = did_you_mean(str(data), NAMED) or error.hint
-            raise
-    return with_classes(NAMED[str(data)](), classes)
+    name, path = str(data), Path(data)
+    if not name:  # an unset variable in a shell; Path("") would be the current folder
+        raise DataError("cannot open data without a name", value="''", accepted=_ACCEPTED, hint="Name the folder.")
+    exists = os.path.exists(path)
+    if name in NAMED and not exists:
+        return with_classes(NAMED[name](), classes)
+    try:
+        return open_folder_or_csv(path, classes)
+    except DataError as error:
+        if not exists:
+            error.hint = did_you_mean(name, NAMED) or error.hint
+        raise
 
 
 def digits() -> Dataset:
@@ -40,3 +45,4 @@ def digits() -> Dataset:
 
 
 NAMED: dict[str, Callable[[], Dataset]] = {"digits": digits}
+_ACCEPTED = f"a folder of class folders, a CSV, or one of: {', '.join(NAMED)}"

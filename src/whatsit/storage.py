@@ -10,13 +10,20 @@ from pathlib import Path
 
 from whatsit.errors import OutputError
 
+_ELSEWHERE = "choose another place with --out"
+
 
 @contextmanager
 def beside(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; it becomes `path` when the block ends well, and vanishes otherwise.
 
-    Raises OutputError where the disk is full or the place cannot be written to.
+    A link stays a link, to the new file; a device or pipe is written to as it is. Raises OutputError where the disk
+    is full or the place cannot be written to.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
+    if path.exists() and not path.is_file() and not path.is_dir():
+        yield path
+        return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -48,23 +55,23 @@ def make_folder(path: Path) -> Path:
     return path
 
 
-def check_writable(path: Path) -> None:
+def check_writable(path: Path, hint: str = _ELSEWHERE) -> None:
     """Refuse a place that certainly cannot be written to, without writing anything. Raises OutputError."""
     nearest = path
-    while not nearest.exists():
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
         nearest = nearest.parent
     if not nearest.is_dir():
-        raise cannot_write(path, NotADirectoryError(20, "not a folder", str(nearest)))
+        raise cannot_write(path, NotADirectoryError(20, "not a folder", str(nearest)), hint)
     if not os.access(nearest, os.W_OK | os.X_OK):
-        raise cannot_write(path, PermissionError(13, "permission denied", str(nearest)))
+        raise cannot_write(path, PermissionError(13, "permission denied", str(nearest)), hint)
 
 
-def cannot_write(path: Path, error: OSError) -> OutputError:
+def cannot_write(path: Path, error: OSError, hint: str = _ELSEWHERE) -> OutputError:
     return OutputError(
         f"cannot write '{path}'",
         value=(error.strerror or str(error)).lower(),
         accepted="a folder with free space and permission to write",
-        hint="Free some space or choose another place with --out.",
+        hint=f"Free some space, or {hint}.",
     )
 
 

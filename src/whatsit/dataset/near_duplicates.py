@@ -3,13 +3,15 @@
 Two pictures are near-duplicates if the detail of their 16x16 thumbnails (what is left after taking away the mean of
 each of 4x4 blocks) correlates by more than 0.98. Measured on 100 photos of clothes: JPEG at quality 30, half size,
 64 pixels and less contrast stay above 0.992, a fifth more light above 0.97; of 1.3 million pairs of different
-photos, one was above 0.95, and it was one photo filed twice. Pictures without detail, or smaller than the thumbnail,
-hold too little to tell a copy from a look-alike: they count as duplicates only if their contents are equal.
+photos, one was above 0.95, and it was one photo filed twice. Of the 200 million pairs in a third of CIFAR-10, nine
+were above 0.98. Pictures without detail, or smaller than the thumbnail, hold too little to tell a copy from a
+look-alike: they count as duplicates only if their contents are equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,28 +26,69 @@ def detail(thumbnails: NDArray[np.uint8]) -> NDArray[np.float32]:
     """uint8 [N, 16, 16, 3] -> float32 [N, 768] of unit length, or zero where there is no detail."""
     n = len(thumbnails)
     blocks = thumbnails.astype(np.float32).reshape(n, 4, 4, 4, 4, 3)
-    vectors = (blocks - blocks.mean(axis=(2, 4), keepdims=True)).reshape(n, -1)
+    vectors = (blocks - blocks.mean(axis=(2, 4), keepdims=True)).reshape(n, 3 * THUMBNAIL**2)
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     flat = lengths < LEAST_DETAIL * np.sqrt(vectors.shape[1])
     return np.where(flat, 0, vectors / np.maximum(lengths, 1e-6)).astype(np.float32)
 
 
 def copies(contents: Sequence[str], thumbnails: NDArray[np.uint8], sizes: NDArray[np.int32]) -> list[tuple[int, int]]:
-    """Index pairs (i < j) of pictures with equal contents or nearly equal looks.
+    """Index pairs (i < j) of pictures with equal contents or nearly equal looks: enough to tie together all that are.
 
     contents are hashes, thumbnails uint8 [N, 16, 16, 3], sizes int32 [N, 2].
 
-    Of several with equal contents, each is paired with the first only. Every pair of looks is compared, in blocks
-    that bound the memory.
+    Every picture is compared with every other, in blocks that bound the memory (20,000 take 6 seconds on two cores).
+    Of many that are alike, each is paired with the first, so there are fewer pairs than pictures.
     """
     first_with: dict[str, int] = {}
-    found = {(first_with[c], i) for i, c in enumerate(contents) if first_with.setdefault(c, i) != i}
+    equal = [(first_with.setdefault(content, i), i) for i, content in enumerate(contents)]
+    ties = _Ties(len(contents))
+    ties.add(np.array(equal, np.intp).reshape(-1, 2))
     vectors = detail(thumbnails) * (sizes.max(axis=1, keepdims=True) >= THUMBNAIL)
     for start in range(0, len(vectors), _BLOCK):
         rows = vectors[start : start + _BLOCK]
         for other in range(start, len(vectors), _BLOCK):
             similar = rows @ vectors[other : other + _BLOCK].T > SIMILARITY
-            first, second = np.nonzero(similar)
-            index_pairs = zip((first + start).tolist(), (second + other).tolist(), strict=True)
-            found.update((i, j) for i, j in index_pairs if i < j)
-    return sorted(found)
+            pairs = np.argwhere(np.triu(similar, 1) if other == start else similar)
+            ties.add(pairs + np.array([start, other]))
+    return sorted(ties.pairs)
+
+
+def connected(n: int, pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
+    """The sets into which `pairs` tie the indices below n, loners included; each set and their list in order."""
+    leader = list(range(n))
+
+    def find(index: int) -> int:
+        while leader[index] != index:
+            leader[index] = leader[leader[index]]
+            index = leader[index]
+        return index
+
+    for first, second in pairs:
+        leader[find(second)] = find(first)
+    together: dict[int, list[int]] = defaultdict(list)
+    for index in range(n):
+        together[find(index)].append(index)
+    return list(together.values())
+
+
+class _Ties:
+    """Pairs, kept only where they connect what was apart: their number stays below that of the pictures."""
+
+    def __init__(self, n: int) -> None:
+        self.pairs: list[tuple[int, int]] = []
+        self._set_of = np.arange(n)
+
+    def add(self, pairs: NDArray[np.intp]) -> None:
+        """pairs [P, 2], sorted. Takes of each second index the pair with the lowest first, as long as any is apart."""
+        while (apart := self._set_of[pairs[:, 0]] != self._set_of[pairs[:, 1]]).any():
+            pairs = pairs[apart]
+            _, lowest = np.unique(pairs[:, 1], return_index=True)
+            for i, j in pairs[lowest].tolist():
+                self._join(i, j)
+
+    def _join(self, i: int, j: int) -> None:
+        old, new = self._set_of[j], self._set_of[i]
+        if old != new:
+            self._set_of[self._set_of == old] = new
+            self.pairs.append((i, j))

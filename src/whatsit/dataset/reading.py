@@ -38,21 +38,18 @@ def read(dataset: Dataset, on_event: OnEvent = ignore) -> Dataset:
 
     Raises DataError if none can be read.
     """
-    found = list(in_parallel(_read, dataset.samples, "reading pictures", on_event))
-    bad = [
-        Unreadable(sample.name, sample.label, str(result.value))
-        for sample, result in zip(dataset.samples, found, strict=True)
-        if isinstance(result, ImageError)
-    ]
-    good = [
-        (replace(sample, content=result.content), result)
-        for sample, result in zip(dataset.samples, found, strict=True)
-        if isinstance(result, _Read)
-    ]
+    good: list[tuple[Sample, _Read]] = []
+    bad = list(dataset.unreadable)
+    found = in_parallel(_read, dataset.samples, "reading pictures", on_event)
+    for sample, result in zip(dataset.samples, found, strict=True):
+        if isinstance(result, ImageError):
+            bad.append(Unreadable(sample.name, sample.label, str(result.value)))
+        else:
+            good.append((replace(sample, content=result.content), result))
     if not good:
         raise DataError(
             f"cannot read any picture of '{dataset.name}'",
-            value=f"{len(bad)} unreadable, the first: {bad[0].name}: {bad[0].reason}",
+            value=f"{len(bad)} unreadable, the first: {bad[0].name}: {bad[0].reason}" if bad else "no pictures",
             accepted="JPEG, PNG, WebP and what else Pillow reads",
             hint="Check that the files are pictures and complete.",
         )
@@ -61,7 +58,7 @@ def read(dataset: Dataset, on_event: OnEvent = ignore) -> Dataset:
     return replace(
         dataset,
         samples=tuple(sample for sample, _ in good),
-        unreadable=(*dataset.unreadable, *bad),
+        unreadable=tuple(bad),
         thumbnails=thumbnails,
         copies=tuple(near_duplicates.copies([result.content for _, result in good], thumbnails, sizes)),
         sizes=sizes,
@@ -107,7 +104,8 @@ def _read(sample: Sample) -> _Read | ImageError:
     except ImageError as error:
         return error
     except OSError as error:
-        return ImageError(f"cannot read picture '{sample.name}'", value=str(error), accepted="a file", hint="Check it.")
+        reason = (error.strerror or str(error)).lower()  # it vanished meanwhile, say
+        return ImageError(f"cannot read picture '{sample.name}'", value=reason, accepted="a file", hint="Check it.")
     thumbnail = Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
     first = picture[..., :1]
     return _Read(content, (picture.shape[0], picture.shape[1]), np.asarray(thumbnail), bool((picture == first).all()))

@@ -59,11 +59,12 @@ class Dataset:
     classes       in the order of the network's outputs
     given_splits  the parts the user laid out; parts that are not among them are carved from "train"
     unreadable    pictures left out, with their reasons
-    ignored       files in class folders that are not pictures by their name
+    ignored       files left alone: pictures that lie in no class folder, and what is no picture by its name
+    empty         folders of classes (or parts) without a single picture, left out
     thumbnails    uint8 [N, 16, 16, 3], in the order of samples, once the pictures have been read
     sizes         int32 [N, 2], heights and widths, likewise
     grey          whether every picture is grey, likewise
-    copies        index pairs of equal or nearly equal pictures, likewise
+    copies        index pairs that tie each set of equal or nearly equal pictures together, likewise
     moved         pictures that are not in the part their own content would have put them in
     """
 
@@ -73,6 +74,7 @@ class Dataset:
     given_splits: frozenset[Split] = frozenset()
     unreadable: tuple[Unreadable, ...] = ()
     ignored: tuple[str, ...] = ()
+    empty: tuple[str, ...] = ()
     thumbnails: NDArray[np.uint8] | None = None
     sizes: NDArray[np.int32] | None = None
     grey: bool = False
@@ -101,4 +103,4 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 over contents and labels, whatever the order and the file names."""
         rows = sorted(f"{sample.content}\t{sample.label}" for sample in self.samples)
-        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
+        return hashlib.sha256("\n".join(rows).encode("utf-8", "backslashreplace")).hexdigest()

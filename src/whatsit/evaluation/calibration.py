@@ -80,8 +80,8 @@ def expected_calibration_error(probabilities: NDArray[np.float32], targets: NDAr
 
 
 def cross_entropy(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> float:
-    """Mean negative log-likelihood in nats."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
+    """Mean negative log-likelihood in nats, in double precision: the search compares values that are nearly equal."""
+    shifted = (logits - logits.max(axis=1, keepdims=True)).astype(np.float64)
     log_sum = np.log(np.exp(shifted).sum(axis=1))
     return float((log_sum - shifted[np.arange(len(targets)), targets]).mean())
 

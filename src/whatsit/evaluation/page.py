@@ -303,7 +303,7 @@ def decimal(value: float, digits: int = 3) -> str:
 
 def duration(seconds: float) -> str:
     """12.3 s, 4 min 5 s, 2 h 3 min."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f}\u00a0s"
     minutes = round(seconds) // 60
     if minutes < 60:

@@ -64,7 +64,7 @@ def best_epoch(history: Sequence[EpochEnded]) -> EpochEnded | None:
 
 
 def score_bins(pictures: Sequence[Judged], bins: int = _BINS) -> list[Bin]:
-    """The equal-width stretches of the score that hold pictures, lowest first. Scores that are no numbers are left out."""
+    """The equal-width stretches of the score that hold pictures, lowest first; scores that are no numbers left out."""
     places: dict[int, list[Judged]] = {}
     for picture in pictures:
         if math.isfinite(picture.score):
@@ -147,7 +147,7 @@ def _diagram(bins: Sequence[Bin]) -> Figure:
         )  # fmt: skip
     accuracy.set(xlim=(0, 1), ylim=(0, 1.02), ylabel="share that was right")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    accuracy.legend(loc="upper left")
+    accuracy.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     count.set(xlabel="score the answer was given with", ylabel="pictures")
     count.xaxis.set_major_formatter(PercentFormatter(xmax=1))
     count.yaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -161,7 +161,8 @@ def _draw_bins(axes: Axes, bins: Sequence[Bin]) -> None:
     above = [max(interval.high - share, 0.0) for share, interval in zip(shares, intervals, strict=True)]
     axes.errorbar(
         [b.score for b in bins], shares, yerr=[below, above], color=_VALIDATION, ecolor=_VALIDATION,
-        marker="o", markersize=5, linewidth=1.5, elinewidth=1, capsize=2.5, label="test pictures, 95 % interval", clip_on=False,
+        marker="o", markersize=5, linestyle="", elinewidth=1, capsize=2.5, clip_on=False,
+        label="test pictures, 95 % interval",
     )  # fmt: skip
 
 
@@ -192,15 +193,14 @@ def _style(salt: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingExtraError("draw plots", module="matplotlib", extra="train") from error
 
-    ink = ("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color", "grid.color")
-    settings = {
-        **dict.fromkeys(ink, _INK),
+    with rc_context({
         "svg.hashsalt": salt, "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 10,
-        "figure.facecolor": "none", "axes.facecolor": "none", "axes.grid": True, "grid.alpha": 0.2,
+        "text.color": _INK, "xtick.color": _INK, "ytick.color": _INK,
+        "figure.facecolor": "none", "axes.facecolor": "none", "axes.edgecolor": _INK, "axes.labelcolor": _INK,
+        "axes.grid": True, "grid.color": _INK, "grid.alpha": 0.2,
         "axes.spines.top": False, "axes.spines.right": False, "axes.titlesize": 10,
         "legend.frameon": False, "lines.linewidth": 1.7, "lines.markersize": 3.5,
-    }  # fmt: skip
-    with rc_context(settings):
+    }):  # fmt: skip
         yield
 
 

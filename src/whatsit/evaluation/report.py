@@ -147,7 +147,8 @@ def wilson_interval(correct: int, n: int) -> Interval:
     share = correct / n
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return Interval(max(0.0, float(centre - half)), min(1.0, float(centre + half)))
+    # At the ends the formula gives 0 and 1 but for rounding.
+    return Interval(float(centre - half) if correct else 0.0, float(centre + half) if correct < n else 1.0)
 
 
 def class_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[ClassScore, ...]:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit.dataset import Dataset, Sample, Split, Unreadable, complete, content_hash, in_parallel, read
+from whatsit.dataset import SPLITS, Dataset, Sample, Split, Unreadable, complete, content_hash, in_parallel, read
 from whatsit.errors import DataError, ImageError, did_you_mean
 from whatsit.evaluation import Report, judge
 from whatsit.events import OnEvent, ignore
 from whatsit.images import load
-from whatsit.runtime.open_model import OpenModel
+from whatsit.runtime.open_model import OpenModel, refuse_no_number
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Evaluation:
 
     report      on every readable picture
     part        the part that was judged; None for all of the data
-    unreadable  pictures left out, with their reasons
+    unreadable  pictures left out, with their reasons; where the part was carved, all that could have been in it
     known       names of pictures the model was trained on or chosen with
     unseen      the report on the other pictures; None if all or none are known
     """
@@ -40,6 +40,7 @@ def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_
     A part that is not laid out is carved as `whatsit train` carves it. Raises DataError if a class is unknown to
     the model or nothing can be judged.
     """
+    whole = split is None and not dataset.given_splits
     dataset = _chosen(dataset, split, on_event)
     _refuse_unknown_classes(model, dataset)
     answered = list(in_parallel(_Answer(model), dataset.samples, "judging", on_event))
@@ -59,11 +60,10 @@ def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_
             hint="Check the folder, or choose another part with --split.",
         )
     known = [model.manifest.knows(content) for _, (_, content) in good]
-    part = dataset.samples[0].split if dataset.given_splits or split else None
     unseen = [item for item, seen in zip(good, known, strict=True) if not seen]
     return Evaluation(
         report=_report(model, good),
-        part=part,
+        part=None if whole else dataset.samples[0].split,
         unreadable=(*dataset.unreadable, *bad),
         known=tuple(sample.name for (sample, _), seen in zip(good, known, strict=True) if seen),
         unseen=_report(model, unseen) if 0 < len(unseen) < len(good) else None,
@@ -71,12 +71,28 @@ def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_
 
 
 def _chosen(dataset: Dataset, split: Split | None, on_event: OnEvent) -> Dataset:
-    wanted: Split = split or "test"
     if split is None and not dataset.given_splits:
         return dataset
-    if wanted not in dataset.given_splits:
-        dataset = complete(read(dataset, on_event))
-    return replace(dataset.part(wanted), given_splits=dataset.given_splits)
+    wanted: Split = split or "test"
+    if wanted in dataset.given_splits:
+        return dataset.part(wanted)
+    if dataset.given_splits and "train" not in dataset.given_splits:
+        given = [part for part in SPLITS if part in dataset.given_splits]
+        raise DataError(
+            f"cannot judge the {wanted} part of '{dataset.name}'",
+            value=f"only the parts {', '.join(given)}" if len(given) > 1 else f"only the {given[0]} part",
+            accepted=f"a {wanted} part, or a train part to carve it from",
+            hint=f"Judge a part that is there: --split {given[0]}",
+        )
+    return _carved(dataset, wanted, on_event)
+
+
+def _carved(dataset: Dataset, wanted: Split, on_event: OnEvent) -> Dataset:
+    """What cannot be read has no place in any part: it is told with each part it could have been in."""
+    samples = read(dataset, on_event)
+    elsewhere = {sample.name for sample in dataset.samples if sample.split not in (None, "train")}
+    unreadable = tuple(picture for picture in samples.unreadable if picture.name not in elsewhere)
+    return replace(complete(samples).part(wanted), unreadable=unreadable)
 
 
 def _refuse_unknown_classes(model: OpenModel, dataset: Dataset) -> None:
@@ -100,9 +116,14 @@ class _Answer:
     def __call__(self, sample: Sample) -> tuple[NDArray[np.float32], str] | ImageError:
         try:
             picture = self.apply(load(sample.source, name=sample.name))
+            content = sample.content or content_hash(sample.source)
         except ImageError as error:
             return error
-        return self.engine.run(picture[None])[0][0], sample.content or content_hash(sample.source)
+        except OSError as error:  # it was there a moment ago
+            what, reason = f"cannot read picture '{sample.name}'", error.strerror or str(error)
+            return ImageError(what, value=reason, accepted="a readable file", hint="Check the disk.")
+        probabilities = self.engine.run(picture[None])[0][0]
+        return refuse_no_number(sample.name, probabilities) or (probabilities, content)
 
 
 def _report(model: OpenModel, rows: list[tuple[Sample, tuple[NDArray[np.float32], str]]]) -> Report:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
+from itertools import islice
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,23 @@ from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from whatsit.runtime.prediction import Prediction
 
 _PIXELS_A_BATCH = 65_536  # batches pay for tiny inputs only: 64 pictures of 32x32, one of 224x224
+_TAKEN_AT_ONCE = 64  # pictures from a generator, whose end is not known
+
+
+class _Prepared(NamedTuple):
+    """One picture on its way: its name, its pixels or why there are none, and the seconds spent on it."""
+
+    name: str
+    picture: NDArray[np.uint8] | ImageError
+    seconds: float
+
+
+class _Answered(NamedTuple):
+    """The same with the network's row for it: probabilities float32 [K] and embedding float32 [D]."""
+
+    name: str
+    row: tuple[NDArray[np.float32], NDArray[np.float32]] | ImageError
+    seconds: float
 
 
 class OpenModel:
@@ -40,15 +58,16 @@ class OpenModel:
         return np.array(self.labels)
 
     @overload
-    def predict(self, pictures: list[Any] | tuple[Any, ...], *, top: int = 5) -> list[Prediction]: ...
+    def predict(self, pictures: list[Any] | tuple[Any, ...] | Iterator[Any], *, top: int = 5) -> list[Prediction]: ...
     @overload
     def predict(self, pictures: images.Source, *, top: int = 5) -> Prediction: ...
     def predict(self, pictures: Any, *, top: int = 5) -> Prediction | list[Prediction]:
-        """Classify one picture or a list of them (paths, bytes, file objects, PIL images or arrays).
+        """Classify one picture or many: paths, bytes, file objects, PIL images or arrays.
 
-        An unreadable picture gives a Prediction with `error` set; the others are still answered.
+        Many are a list, a tuple, a generator, an array of paths or an array of pictures `[N, H, W, C]`. An unreadable
+        picture gives a Prediction with `error` set; the others are still answered.
         """
-        if isinstance(pictures, list | tuple) or _is_stack(pictures):
+        if _are_many(pictures):
             return list(self.stream(pictures, top=top))
         return next(self.stream([pictures], top=top))
 
@@ -60,67 +79,96 @@ class OpenModel:
             raise OptionError(
                 "cannot show so many labels", value=top, accepted="1 or more", hint="Pass --top 5, for instance."
             )
-        batch: list[tuple[str, NDArray[np.uint8] | ImageError, float]] = []
-        full = max(1, _PIXELS_A_BATCH // (self.manifest.preprocess.size[0] * self.manifest.preprocess.size[1]))
-        for prepared in in_parallel(self._prepare, enumerate(pictures), "classifying", on_event):
-            batch.append(prepared)
-            if len(batch) == full:
-                yield from self._answer(batch, top)
-                batch = []
-        yield from self._answer(batch, top)
+        return (self._prediction(answered, top) for answered in self._answered(pictures, on_event))
 
     def predict_proba(self, pictures: Any) -> NDArray[np.float32]:
         """float32 [N, K], columns in the order of `classes_`. Raises ImageError at the first unreadable picture."""
-        return self._run_all(pictures)[0]
+        return np.stack(rows) if (rows := self._rows(pictures, 0)) else np.empty((0, len(self.labels)), np.float32)
 
     def embed(self, pictures: Any) -> NDArray[np.float32]:
         """float32 [N, D]: what the network sees in each picture, before its last layer."""
-        return self._run_all(pictures)[1]
+        return np.stack(rows) if (rows := self._rows(pictures, 1)) else np.empty((0, 0), np.float32)
 
     def answers(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities `[N, K]` for pictures that already have the input's geometry, `uint8 [N, h, w, 3]`."""
         return self.engine.run(prepared)[0]
 
-    def _run_all(self, pictures: Any) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        sources = pictures if isinstance(pictures, list | tuple) or _is_stack(pictures) else [pictures]
-        results = []
-        for _, picture, _ in in_parallel(self._prepare, enumerate(sources), "classifying", ignore):
-            if isinstance(picture, ImageError):
-                raise picture
-            results.append(self.engine.run(picture[None]))
-        if not results:
-            return np.empty((0, len(self.labels)), np.float32), np.empty((0, 0), np.float32)
-        return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])
+    def _rows(self, pictures: Any, output: int) -> list[NDArray[np.float32]]:
+        rows = []
+        for answered in self._answered(pictures if _are_many(pictures) else [pictures], ignore):
+            if isinstance(answered.row, ImageError):
+                raise answered.row
+            rows.append(answered.row[output])
+        return rows
 
-    def _prepare(self, item: tuple[int, images.Source]) -> tuple[str, NDArray[np.uint8] | ImageError, float]:
+    def _answered(self, pictures: Iterable[images.Source], on_event: OnEvent) -> Iterator[_Answered]:
+        height, width = self.manifest.preprocess.size
+        full = max(1, _PIXELS_A_BATCH // (height * width))
+        batch: list[_Prepared] = []
+        for prepared in self._prepared(pictures, on_event):
+            batch.append(prepared)
+            if len(batch) == full:
+                yield from self._run(batch)
+                batch = []
+        yield from self._run(batch)
+
+    def _prepared(self, pictures: Iterable[images.Source], on_event: OnEvent) -> Iterator[_Prepared]:
+        numbered = enumerate(pictures, start=1)
+        if isinstance(pictures, Sized):
+            yield from in_parallel(self._prepare, numbered, "classifying", on_event)
+            return
+        while some := list(islice(numbered, _TAKEN_AT_ONCE)):
+            yield from in_parallel(self._prepare, some, "classifying", ignore)
+
+    def _prepare(self, item: tuple[int, images.Source]) -> _Prepared:
         number, source = item
-        name = os.fspath(source) if isinstance(source, str | os.PathLike) else f"picture {number + 1}"
+        name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number}"
         start = time.perf_counter()
         try:
             picture: NDArray[np.uint8] | ImageError = self.manifest.preprocess.apply(images.load(source, name=name))
         except ImageError as error:
             picture = error
-        return name, picture, time.perf_counter() - start
+        return _Prepared(name, picture, time.perf_counter() - start)
 
-    def _answer(self, batch: list[tuple[str, NDArray[np.uint8] | ImageError, float]], top: int) -> Iterator[Prediction]:
-        readable = [picture for _, picture, _ in batch if not isinstance(picture, ImageError)]
+    def _run(self, batch: list[_Prepared]) -> Iterator[_Answered]:
+        readable = [prepared.picture for prepared in batch if not isinstance(prepared.picture, ImageError)]
         start = time.perf_counter()
-        rows = iter(self.engine.run(np.stack(readable))[0] if readable else ())
+        rows = zip(*self.engine.run(np.stack(readable)), strict=True) if readable else iter(())
         share = (time.perf_counter() - start) / max(1, len(readable))
         for name, picture, seconds in batch:
             if isinstance(picture, ImageError):
-                yield Prediction(name, None, None, (), error=str(picture.value), seconds=seconds)
+                yield _Answered(name, picture, seconds)
             else:
-                yield self._prediction(name, next(rows), top, seconds + share)
+                row = next(rows)
+                yield _Answered(name, refuse_no_number(name, row[0]) or row, seconds + share)
 
-    def _prediction(self, name: str, probabilities: NDArray[np.float32], top: int, seconds: float) -> Prediction:
-        order = np.argsort(-probabilities, kind="stable")[:top]
-        best = tuple((self.labels[i], float(probabilities[i])) for i in order)
+    def _prediction(self, answered: _Answered, top: int) -> Prediction:
+        name, row, seconds = answered
+        if isinstance(row, ImageError):
+            return Prediction(name, None, None, (), error=str(row.value), seconds=seconds)
+        order = np.argsort(-row[0], kind="stable")[:top]  # stable: of equal ones the first label, as argmax has it
+        best = tuple((self.labels[i], float(row[0][i])) for i in order)
         threshold = self.manifest.threshold
         unsure = threshold is not None and best[0][1] < threshold
         return Prediction(name, best[0][0], best[0][1], best, unsure, "low score" if unsure else None, seconds=seconds)
 
 
-def _is_stack(pictures: Any) -> bool:
-    """uint8 [N, H, W, C]: an array of pictures rather than one."""
-    return isinstance(pictures, np.ndarray) and pictures.ndim == 4
+def refuse_no_number(name: str, probabilities: NDArray[np.float32]) -> ImageError | None:
+    """An error for a picture on which the network's arithmetic broke down: any label would be a guess."""
+    if np.isfinite(probabilities).all():
+        return None
+    return ImageError(
+        f"cannot classify picture '{name}'",
+        value="the network answers with values that are no numbers",
+        accepted="probabilities",
+        hint="Leave the picture out, or train the model again.",
+    )
+
+
+def _are_many(pictures: Any) -> bool:
+    """Whether this is several pictures rather than one."""
+    if isinstance(pictures, np.ndarray):
+        return pictures.ndim == 4 or (pictures.ndim == 1 and pictures.dtype.kind in "OU")
+    if isinstance(pictures, str | bytes | bytearray | memoryview) or hasattr(pictures, "read"):
+        return False
+    return isinstance(pictures, Iterable) and getattr(pictures, "ndim", 1) == 1  # a tensor has other dimensions

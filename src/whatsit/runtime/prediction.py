@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, overload
 
 UnsureReason = Literal["low score"]
@@ -29,7 +29,7 @@ class Prediction(Sequence[dict[str, Any]]):
     unsure: bool = False
     reason: UnsureReason | None = None
     error: str | None = None
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
 
     def __len__(self) -> int:
         return len(self.top)

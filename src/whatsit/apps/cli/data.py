@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from whatsit.apps.cli.terminal import reporter
+from whatsit.errors import DataError
+
+if TYPE_CHECKING:  # their modules are imported when a command runs
+    from whatsit.dataset import Dataset
+    from whatsit.doctor import Finding
+
+_SHOWN = 5  # pictures of each finding
 
 
 @click.command()
@@ -21,17 +29,12 @@ def check(ctx: click.Context, data: str, verbose: bool) -> None:
     from whatsit import dataset, doctor, sources
 
     with reporter() as report:
-        samples = dataset.read(sources.open_data(data), report)
-    findings = doctor.examine(samples)
+        samples = _split_as_for_training(dataset.read(sources.open_data(data), report))
     for label, n in samples.counts().items():
-        click.echo(f"{label}: {n:,} pictures")
+        click.echo(f"{label}: {_pictures(n)}")
+    findings = doctor.examine(samples)
     for finding in findings:
-        click.echo(f"{finding.severity}: {finding.text}. {finding.hint}")
-        shown = finding.pictures if verbose else finding.pictures[:5]
-        for name in shown:
-            click.echo(f"    {name}")
-        if len(shown) < len(finding.pictures):
-            click.echo(f"    and {len(finding.pictures) - len(shown):,} more (--verbose names them)")
+        _say(finding, shown=len(finding.pictures) if verbose else _SHOWN)
     click.echo(f"fingerprint {samples.fingerprint}")
     if any(finding.severity == "warning" for finding in findings):
         ctx.exit(1)
@@ -48,15 +51,34 @@ def split(source: str, destination: Path, val: str, test: str, link: bool) -> No
 
     The originals stay where they are. Copies of a picture, and members of a group, stay on one side.
     """
-    from whatsit import split_folders
+    from whatsit import doctor, split_folders
 
     with reporter() as report:
         samples = split_folders.write(source, destination, val, test, link, report)
     for part in ("train", "validation", "test"):
         counts = samples.part(part).counts()
-        click.echo(f"{part}: {sum(counts.values()):,} pictures ({', '.join(f'{n} {c}' for c, n in counts.items())})")
-    for moved in samples.moved[:20]:
-        click.echo(f"{moved.name} went to {moved.part} instead of {moved.home}, {moved.why}", err=True)
-    for picture in samples.unreadable:
-        click.echo(f"left out: {picture.name}: {picture.reason}", err=True)
+        click.echo(f"{part}: {_pictures(sum(counts.values()))} ({', '.join(f'{n} {c}' for c, n in counts.items())})")
+    for finding in doctor.examine(samples):
+        _say(finding, shown=_SHOWN, err=True)
     click.echo(f"Train on it: whatsit train {destination}")
+
+
+def _split_as_for_training(samples: Dataset) -> Dataset:
+    from whatsit.dataset import complete
+
+    try:
+        return complete(samples)
+    except DataError:  # too little of a class, or data to judge a model on: what there is to say, the findings do
+        return samples
+
+
+def _say(finding: Finding, shown: int, err: bool = False) -> None:
+    click.echo(f"{finding.severity}: {finding.text}. {finding.hint}", err=err)
+    for name in finding.pictures[:shown]:
+        click.echo(f"    {name}", err=err)
+    if shown < len(finding.pictures):
+        click.echo(f"    and {len(finding.pictures) - shown:,} more (whatsit check --verbose names them)", err=err)
+
+
+def _pictures(n: int) -> str:
+    return f"{n:,} picture{'' if n == 1 else 's'}"

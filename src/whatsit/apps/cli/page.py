@@ -41,9 +41,9 @@ def open_page(model: Path, examples: tuple[Path, ...], host: str, port: int, sha
         from whatsit.apps.web.page import Page
     except ImportError as error:
         raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
-    with Page(opened, examples).open(host, port, share) as address:
-        click.echo(f"The page is at {address} (Ctrl-C ends it)", err=True)
-        address.wait()
+    with Page(opened, examples) as page, page.open(host, port, share) as running:
+        click.echo(f"The page is at {running} (Ctrl-C ends it)", err=True)
+        running.wait()
 
 
 def refuse_port_in_use(host: str, port: int) -> None:

@@ -166,7 +166,7 @@ class _Trainer:
         """Mean loss, accuracy, and the last learning rate."""
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)  # for dropout
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
-        self.network.train()
+        self._train_mode()
         total_loss, right, seen, rate = 0.0, 0, 0, 0.0
         arrays = (self.data.train_pictures, self.data.train_targets)
         for number, (pictures, targets) in enumerate(
@@ -179,6 +179,14 @@ class _Trainer:
             total_loss, right, seen = total_loss + loss * len(targets), right + hits, seen + len(targets)
             self.on_event(Progress("training", step + 1, self.steps * self.recipe.epochs))
         return total_loss / max(1, seen), right / max(1, seen), rate
+
+    def _train_mode(self) -> None:
+        """Statistics of a few small batches would spoil those a pretrained network comes with."""
+        self.network.train()
+        if self.recipe.frozen_statistics:
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
 
     def train_step(self, pictures: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[float, int]:
         x = batches.augment(batches.to_network(pictures, self.device), self.recipe.augmentation, generator)
@@ -211,7 +219,7 @@ class _Trainer:
         generator = torch.Generator().manual_seed(0)
         arrays = (self.data.train_pictures, self.data.train_targets)
         times = []
-        self.network.train()
+        self._train_mode()
         for number, (pictures, targets) in enumerate(
             batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, 0)
         ):
