@@ -198,6 +198,15 @@ def test_the_pretrained_layers_learn_more_slowly_than_the_last() -> None:
     assert len(rates) == len(list(network.parameters()))
 
 
+def test_the_average_follows_the_weights_and_none_copies_them() -> None:
+    network, average = networks.build(recipe_for(), 3), networks.build(recipe_for(), 3)
+    start = average.head.weight.clone()
+    optim.update_average(average, network, step=10_000, decay=0.9)
+    assert torch.allclose(average.head.weight, 0.9 * start + 0.1 * network.head.weight)
+    optim.update_average(average, network, step=10_000, decay=0.0)
+    assert all(torch.equal(a, b) for a, b in zip(average.parameters(), network.parameters(), strict=True))
+
+
 def test_rare_classes_weigh_more_and_the_mean_weight_is_one() -> None:
     targets = np.array([0] * 90 + [1] * 10)
     weight = optim.loss_for(recipe_for(class_weights=True), targets, 2).weight.numpy()

@@ -34,8 +34,8 @@ def write_tiny_model(
     """Write the file and return its path; `facts` replace fields of the manifest."""
     manifest = Manifest(
         labels=tuple(labels),
-        preprocess=Preprocess("squash", size),
         **{
+            "preprocess": Preprocess("squash", size),
             "threshold": threshold,
             "calibration": {"temperature": 1.0, "threshold": threshold, "coverage": 0.9, "promise": 0.95},
             "data": {

@@ -21,7 +21,6 @@ from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 
 Data = str | os.PathLike[str] | Dataset
-_CALLER = 3  # frames up from `evaluate` to the user's line, mostly: `score` and the others call it
 
 
 class Classifier(OpenModel):
@@ -57,31 +56,39 @@ class Classifier(OpenModel):
 
         Needs the 'train' extra. The report on the test pictures is in `report_`, the file in `path`.
         """
-        trained = train(_dataset(data, y) if y is not None else data, **self._options)
+        if y is not None:
+            data = from_pairs(list(data), _listed(y))
+        elif data is not None:  # a resumed run knows its data
+            _refuse_unlabelled(data)
+        trained = train(data, **self._options)
         OpenModel.__init__(self, trained.model)
         self.report_ = trained.report
         return self
 
     def score(self, data: Any, y: Sequence[Any] | None = None) -> float:
         """The accuracy on labelled pictures: X and y, or a folder, CSV or named set (its test part, if any)."""
-        return self.evaluate(data, y).accuracy
+        return self._judge(data, y).accuracy
 
     def evaluate(self, data: Any, y: Sequence[Any] | None = None) -> Report:
-        """Every number `whatsit evaluate` prints, on the same pictures. Warns of those that cannot be read."""
+        """Every number `whatsit evaluate` prints, on the same pictures."""
+        return self._judge(data, y)
+
+    def top_losses(self, data: Any, k: int = 9, y: Sequence[Any] | None = None) -> list[Judged]:
+        """The k pictures the model was most wrong about, the worst first."""
+        return sorted(self._judge(data, y).pictures, key=lambda picture: -picture.loss)[:k]
+
+    def most_confused(self, data: Any, least: int = 1, y: Sequence[Any] | None = None) -> list[tuple[str, str, int]]:
+        """(actual, predicted, count), the most frequent confusion first."""
+        return self._judge(data, y).most_confused(least)
+
+    def _judge(self, data: Any, y: Sequence[Any] | None) -> Report:
+        """Warns of pictures that cannot be read, at the line of the user who called one of the four above."""
         evaluation = evaluate(self, _dataset(data, y))
         if left_out := evaluation.unreadable:
             names = ", ".join(f"{picture.name} ({picture.reason})" for picture in left_out[:3])
             more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-            warnings.warn(f"left out, because they cannot be read: {names}{more}", stacklevel=_CALLER)
+            warnings.warn(f"left out, because they cannot be read: {names}{more}", stacklevel=3)
         return evaluation.report
-
-    def top_losses(self, data: Any, k: int = 9, y: Sequence[Any] | None = None) -> list[Judged]:
-        """The k pictures the model was most wrong about, the worst first."""
-        return sorted(self.evaluate(data, y).pictures, key=lambda picture: -picture.loss)[:k]
-
-    def most_confused(self, data: Any, least: int = 1, y: Sequence[Any] | None = None) -> list[tuple[str, str, int]]:
-        """(actual, predicted, count), the most frequent confusion first."""
-        return self.evaluate(data, y).most_confused(least)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("manifest", "engine", "path"):
@@ -172,14 +179,23 @@ def _refuse_unknown_options(options: dict[str, Any]) -> None:
 
 def _dataset(data: Any, y: Sequence[Any] | None) -> Dataset:
     if y is not None:
-        return from_pairs(list(data), list(np.asarray(y).tolist()))
+        return from_pairs(list(data), _listed(y))
+    _refuse_unlabelled(data)
     if isinstance(data, Dataset):
         return data
-    if isinstance(data, str | os.PathLike):
-        return sources.open_data(Path(data))
-    raise DataError(
-        "cannot judge pictures without their labels",
-        value=f"{type(data).__name__} and no y",
-        accepted="pictures and their labels y, or a folder, a CSV or a named data set",
-        hint="Pass the labels too, for instance: score(X, y)",
-    )
+    return sources.open_data(data if isinstance(data, str) else Path(data))
+
+
+def _listed(y: Any) -> list[Any]:
+    """Labels as plain values: an array's or a column's 3 is '3', not 'np.int64(3)'."""
+    return list(np.asarray(y).tolist())
+
+
+def _refuse_unlabelled(data: Any) -> None:
+    if not isinstance(data, str | os.PathLike | Dataset):
+        raise DataError(
+            "cannot use pictures without their labels",
+            value=f"{type(data).__name__} and no y",
+            accepted="pictures and their labels y, or a folder, a CSV or a named data set",
+            hint="Pass the labels too, for instance: score(X, y)",
+        )

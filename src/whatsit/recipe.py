@@ -101,6 +101,7 @@ class Recipe:
     weight_decay: float
     warmup: float  # share of all steps
     label_smoothing: float
+    ema: float  # decay a step of the weights' running average, which is what is judged and kept; 0 keeps the weights
     dropout: float
     class_weights: bool
     augmentation: Augmentation
@@ -160,10 +161,11 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         weight_decay=0.05 if (wishes.optimizer or "adamw") == "adamw" else 5e-4,
         warmup=0.1,
         label_smoothing=0.1,
+        ema=0.99,
         dropout=0.2,
         class_weights=class_weights,
         augmentation=_augmentation(wishes, facts, decide),
-        patience=max(5, math.ceil(epochs / 3)),
+        patience=max(5, math.ceil(epochs / 2)),
         budget=wishes.budget,
         seed=wishes.seed or 0,
         device=device,
@@ -246,7 +248,7 @@ def _image_size(facts: Facts, model: str, decide: Decide) -> int:
 
 def _epochs(facts: Facts, pretrained: bool, decide: Decide) -> int:
     """Enough passes for a small set to be seen often, few enough for a large one to end today."""
-    pictures = 4_000 if pretrained else 60_000
+    pictures = 4_000 if pretrained else 45_000
     low, high = (3, 12) if pretrained else (10, 60)
     epochs = max(low, min(high, round(pictures / max(1, facts.n_train))))
     decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
@@ -277,7 +279,7 @@ def _augmentation(wishes: Wishes, facts: Facts, decide: Decide) -> Augmentation:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    return replace(recipe, epochs=epochs, patience=max(5, math.ceil(epochs / 3)))
+    return replace(recipe, epochs=epochs, patience=max(5, math.ceil(epochs / 2)))
 
 
 def network_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def with_classes(dataset: Dataset, classes: Sequence[str] | None) -> Dataset:
     if hint:
         raise DataError(
             "cannot use this order of classes",
-            value=",".join(wanted),
+            value=",".join(wanted) or "no names",
             accepted=f"each of these once: {', '.join(found)}",
             hint=hint,
         )

@@ -1,7 +1,7 @@
 """Train, validation and test parts that stay put.
 
-A picture's part follows from its content hash, so adding pictures never moves old ones. Three wishes can collide,
-and then the first of these wins:
+A picture's part follows from its content hash, so adding pictures never moves old ones; each class gets its share
+in each part on average, not to the picture. Three wishes can collide, and then the first of these wins:
 
 1. no leak: copies of a picture, and the members of a group, lie on one side. They form one unit, which goes where
    its group (or else its lowest content hash) says;
@@ -235,8 +235,8 @@ def _fill(dataset: Dataset, units: list[_Unit], split: Split, wanted: int) -> No
         if free[label] > 0 or left[label] == 0:
             raise DataError(
                 f"cannot take {wanted} pictures of '{label}' for {split}",
-                value=f"{total[label]} pictures in all, copies and groups kept together",
-                accepted="fewer, so that some are left for training",
+                value=f"{total[label]} pictures in all, {wanted - free[label]} taken, copies and groups kept together",
+                accepted="a number that whole groups add up to, so that some are left for training",
                 hint="Ask for fewer pictures, or for a fraction such as 0.15.",
             )
 

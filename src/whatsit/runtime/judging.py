@@ -55,7 +55,7 @@ def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_
     if not good:
         raise DataError(
             f"cannot judge the model on '{dataset.name}'",
-            value=f"{len(bad)} unreadable pictures and no readable one" if bad else "no pictures in this part",
+            value=f"{len(bad)} unreadable, the first: {bad[0].name}: {bad[0].reason}" if bad else "no pictures",
             accepted="at least one readable picture",
             hint="Check the folder, or choose another part with --split.",
         )

@@ -6,10 +6,13 @@ import os
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from whatsit.errors import ModelFileError
+
+# Its telemetry starts with the import, looks up a host and writes a device id, unless this is set before.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # noqa: E402
 
 _FATAL = 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from whatsit.apps.cli.terminal import reporter
+from whatsit.apps.cli.terminal import Lines, printable, reporter
 from whatsit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ _model = click.option(
     help="A model file, such as runs/photos/model.onnx.",
 )
 _COLUMNS = ("path", "label", "score", "top", "unsure", "error")
+_CLASSES = 50  # shown in a table
 
 
 @click.command()
@@ -47,15 +49,18 @@ def predict(
     Answers go to stdout, in the order given; everything else to stderr. An unreadable picture is a row with its
     reason; the exit code is then 1.
     """
+    _start_lightly()
     from whatsit.runtime import OpenModel
 
-    if top < 1:
-        raise OptionError("cannot show so many labels", value=top, accepted="1 or more", hint="For instance: --top 5")
+    _refuse_unwritable(out)
     opened = OpenModel(model)
     paths = list(_expand(pictures))
     failed: list[str] = []
-    with reporter() as report, _output(out) as file:
-        _WRITERS[style](_noting_failures(opened.stream(paths, top=top, on_event=report), failed), file)
+    # No live bar on a screen where the answers themselves scroll by.
+    with Lines() if out is None and sys.stdout.isatty() else reporter() as report:
+        predictions = _noting_failures(opened.stream(paths, top=top, on_event=report), failed)
+        with _output(out, style) as file:
+            _WRITERS[style](predictions, file)
     if failed:
         click.echo(f"{len(failed)} of {len(paths)} pictures could not be read", err=True)
         ctx.exit(1)
@@ -79,15 +84,23 @@ def evaluate(model: Path, data: str, split: str | None, out: Path | None, as_jso
     from whatsit import sources
     from whatsit.runtime import OpenModel, judging
 
+    _refuse_unwritable(out)
     opened = OpenModel(model)
     part: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
         evaluation = judging.evaluate(opened, sources.open_data(data), part, report)
-    _print_evaluation(evaluation)
     if out is not None:
         _write_rows(evaluation.report, out)
+    _print_evaluation(evaluation)
     if as_json:
         click.echo(json.dumps(_as_json(evaluation)))
+
+
+def _start_lightly() -> None:
+    """NumPy's OpenBLAS starts a thread for each core when it is loaded: a tenth of the time of a one-picture
+    prediction, for matrix products that nothing here computes."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _noting_failures(predictions: Iterable[Prediction], failed: list[str]) -> Iterator[Prediction]:
@@ -121,12 +134,26 @@ def _expand(pictures: Iterable[Path]) -> Iterator[Path]:
         yield from found
 
 
-@contextmanager
-def _output(out: Path | None) -> Iterator[IO[str]]:
-    """Stdout, or a file that appears whole or not at all."""
+def _refuse_unwritable(out: Path | None) -> None:
+    """Before the work, not after it."""
     if out is None:
-        if hasattr(sys.stdout, "reconfigure"):
-            sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text
+        return
+    from whatsit import storage
+
+    if out.is_dir():
+        raise storage.cannot_write(out, IsADirectoryError(21, "it is a folder", str(out)))
+    storage.check_writable(out.parent)
+
+
+@contextmanager
+def _output(out: Path | None, style: str) -> Iterator[IO[str]]:
+    """Stdout, or a file that appears whole or not at all. What machines read is UTF-8 everywhere.
+
+    Bytes of a file name that are no text come out as \\udc80 to \\udcff, which JSON's readers turn back.
+    """
+    if out is None:
+        if style != "text" and hasattr(sys.stdout, "reconfigure"):
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
         yield sys.stdout
         return
     from whatsit.storage import beside
@@ -142,7 +169,7 @@ def _write_text(predictions: Iterable[Prediction], file: IO[str]) -> None:
             names = f"error: {prediction.error}"
         elif prediction.unsure:
             names = f"not sure  ({names})"
-        file.write(f"{prediction.path}: {names}\n")
+        file.write(printable(f"{prediction.path}: {names}") + "\n")
 
 
 def _write_jsonl(predictions: Iterable[Prediction], file: IO[str]) -> None:
@@ -185,7 +212,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
         else:
             click.echo("None is new to the model, so this says how well it remembers, not how good it is.", err=True)
     for picture in evaluation.unreadable:
-        click.echo(f"unreadable: {picture.name}: {picture.reason}", err=True)
+        click.echo(printable(f"unreadable: {picture.name}: {picture.reason}"), err=True)
     _print_classes(report)
 
 
@@ -195,11 +222,14 @@ def _accuracy(report: Report) -> str:
 
 
 def _print_classes(report: Report) -> None:
-    shown = [score for score in report.per_class if score.support][:50]
+    there = [score for score in report.per_class if score.support]
+    shown = there[:_CLASSES]
     width = max(len(score.label) for score in shown)
     click.echo(f"{'':<{width}}  precision  recall     f1  pictures")
     for s in shown:
         click.echo(f"{s.label:<{width}}  {s.precision:>9.1%}  {s.recall:>6.1%}  {s.f1:>5.3f}  {s.support:>8,}")
+    if len(there) > len(shown):
+        click.echo(f"and {len(there) - len(shown):,} more classes: --json has them all")
     for actual, predicted, count in report.most_confused()[:5]:
         click.echo(f"{count:,} times '{actual}' was taken for '{predicted}'")
 
@@ -217,6 +247,8 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
         "coverage": report.coverage,
         "answered_accuracy": report.answered_accuracy,
         "known_from_training": len(evaluation.known),
+        "known_pictures": list(evaluation.known),
+        "unreadable_pictures": {picture.name: picture.reason for picture in evaluation.unreadable},
         "accuracy_unseen": unseen.accuracy if unseen else None,
         "interval_unseen": [unseen.interval.low, unseen.interval.high] if unseen else None,
         "per_class": {
@@ -229,7 +261,7 @@ def _as_json(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _write_rows(report: Report, out: Path) -> None:
-    with _output(out) as file:
+    with _output(out, "csv") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("path", "actual", "predicted", "score"))
         writer.writerows((p.name, p.actual, p.predicted, f"{p.score:.6f}") for p in report.pictures)

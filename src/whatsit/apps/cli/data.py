@@ -57,7 +57,8 @@ def split(source: str, destination: Path, val: str, test: str, link: bool) -> No
         samples = split_folders.write(source, destination, val, test, link, report)
     for part in ("train", "validation", "test"):
         counts = samples.part(part).counts()
-        click.echo(f"{part}: {_pictures(sum(counts.values()))} ({', '.join(f'{n} {c}' for c, n in counts.items())})")
+        each = ", ".join(f"{label}: {n:,}" for label, n in counts.items())
+        click.echo(f"{part}: {_pictures(sum(counts.values()))} ({each})")
     for finding in doctor.examine(samples):
         _say(finding, shown=_SHOWN, err=True)
     click.echo(f"Train on it: whatsit train {destination}")

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from whatsit.apps.cli.terminal import printable
+
+if TYPE_CHECKING:
+    from whatsit.modelfile import Manifest
 
 _file = click.argument("model", type=click.Path(path_type=Path))
 
@@ -23,7 +28,7 @@ def show(model: Path, as_json: bool) -> None:
         click.echo(json.dumps(_contents(manifest)))
         return
     for name, text in _lines(manifest, model):
-        click.echo(f"{name:<12}{text}")
+        click.echo(printable(f"{name:<12}{text}"))
 
 
 @click.command()
@@ -35,7 +40,7 @@ def verify(model: Path) -> None:
 
     opened = OpenModel(model)
     if not opened.manifest.golden:
-        click.echo(f"{model} is whole; it holds no golden pictures to replay (it was made with --golden none).")
+        click.echo(f"{model} is whole; it holds no golden pictures to replay, so its answers were not checked.")
         return
     difference = modelfile.verify(opened.manifest, opened.answers)
     n = len(opened.manifest.golden)
@@ -45,7 +50,7 @@ def verify(model: Path) -> None:
     )
 
 
-def _contents(manifest: Any) -> dict[str, Any]:
+def _contents(manifest: Manifest) -> dict[str, Any]:
     return {
         "labels": list(manifest.labels),
         "preprocess": manifest.preprocess.to_json(),
@@ -62,32 +67,45 @@ def _contents(manifest: Any) -> dict[str, Any]:
     }
 
 
-def _lines(m: Any, path: Path) -> list[tuple[str, str]]:
+def _lines(m: Manifest, path: Path) -> list[tuple[str, str]]:
     height, width = m.preprocess.size
     shown = ", ".join(m.labels[:12]) + (f" and {len(m.labels) - 12} more" if len(m.labels) > 12 else "")
+    parameters = m.weights.get("parameters")
     rows = [
         ("file", f"{path}, {path.stat().st_size / 1e6:.1f} MB, made by whatsit {m.whatsit} on {m.created}"),
         ("answers", f"{len(m.labels)} labels: {shown}"),
         ("sees", f"{height}x{width} pixels, {m.preprocess.fit}, {m.preprocess.interpolation}"),
-        ("network", f"{m.recipe.get('model', '?')}, {m.weights.get('parameters') or 0:,} parameters"),
+        ("network", f"{m.recipe.get('model', '?')}, {f'{parameters:,}' if parameters else '?'} parameters"),
+        ("accuracy", _accuracy(m.measured)),
+        ("not sure", _not_sure(m)),
+        ("data", _data(m.data)),
     ]
-    if m.measured:
-        low, high = m.measured["interval"]
-        accuracy = f"{m.measured['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%})"
-        rows.append(
-            ("accuracy", f"{accuracy} on {m.measured['n']:,} test pictures; baseline {m.measured['baseline']:.1%}")
-        )
-    if m.threshold is None:
-        rows.append(("not sure", "never: no threshold kept the promised accuracy"))
-    else:
-        rows.append(
-            ("not sure", f"below {m.threshold:.2f}, which keeps {m.calibration['promise']:.0%} of the answers right")
-        )
-    if m.data:
-        counts = {split: sum(per.values()) for split, per in m.data["counts"].items()}
-        parts = ", ".join(f"{n:,} {split}" for split, n in counts.items())
-        rows.append(("data", f"{m.data['name']} ({parts}), fingerprint {m.data['fingerprint'][:16]}"))
     if m.weights.get("pretrained"):
-        rows.append(("weights", f"{m.weights['pretrained']}, licence {m.weights['licence'] or 'not stated'}"))
-    rows.append(("golden", f"{len(m.golden)} pictures with their expected answers; replay them: whatsit verify {path}"))
-    return rows
+        rows.append(("weights", f"{m.weights['pretrained']}, licence {m.weights.get('licence') or 'not stated'}"))
+    golden = f"{len(m.golden)} pictures with their expected answers; replay them: whatsit verify {path}"
+    return [*rows, ("golden", golden if m.golden else "none")]
+
+
+def _accuracy(measured: dict[str, Any]) -> str:
+    if not measured:
+        return "not measured"
+    low, high = measured["interval"]
+    return (
+        f"{measured['accuracy']:.1%} (95 % interval {low:.1%} to {high:.1%}) "
+        f"on {measured['n']:,} test pictures; baseline {measured['baseline']:.1%}"
+    )
+
+
+def _not_sure(m: Manifest) -> str:
+    if m.threshold is None:
+        return "never: no threshold kept the promised accuracy" if m.calibration else "never: it was not calibrated"
+    promise = m.calibration.get("promise")
+    kept = f", which keeps {promise:.0%} of the answers right" if promise else ""
+    return f"below {m.threshold:.2f}{kept}"
+
+
+def _data(data: dict[str, Any]) -> str:
+    if not data:
+        return "not known"
+    parts = ", ".join(f"{sum(per.values()):,} {split}" for split, per in data.get("counts", {}).items())
+    return f"{data.get('name', '?')} ({parts}), fingerprint {data.get('fingerprint', '?')[:16]}"

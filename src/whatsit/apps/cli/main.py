@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
 import time
 from importlib import import_module
+from typing import Any
 
 import click
 
-from whatsit.errors import OptionError, WhatsitError, did_you_mean
+from whatsit.apps.cli.terminal import printable
+from whatsit.errors import OptionError, OutputError, WhatsitError, did_you_mean
 from whatsit.version import __version__
 
 STARTED = time.perf_counter()
@@ -26,6 +30,10 @@ COMMANDS = {
     "show": ("files", "show"),
     "verify": ("files", "verify"),
 }
+
+
+class _ReaderGone(Exception):
+    """Nobody reads what we write any more (`whatsit predict ... | head`); under its own name click ends with code 1."""
 
 
 class _Commands(click.Group):
@@ -54,6 +62,12 @@ class _Commands(click.Group):
             )
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            raise _ReaderGone from None
+
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="whatsit")
@@ -70,10 +84,16 @@ def whatsit() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # file names need not be valid text, nor fit the terminal's
     try:
-        code = whatsit.main(args=arguments, prog_name="whatsit", standalone_mode=False)
+        arguments = sys.argv[1:] if arguments is None else arguments
+        code = whatsit.main(args=arguments or ["--help"], prog_name="whatsit", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
+    except (_ReaderGone, BrokenPipeError):
+        _discard_stdout()
+        return 141  # as if by SIGPIPE
     except WhatsitError as error:
         return _fail(error)
     except click.UsageError as error:
@@ -81,10 +101,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("\nstopped", err=True)
         return 130
-    except BrokenPipeError:
-        # The reader (`head`, say) has had enough; keep Python from complaining about it at exit.
-        sys.stdout = None
-        return 141
+    except OSError as error:
+        _discard_stdout()
+        return _fail(_system(error))
 
 
 def run() -> None:
@@ -93,15 +112,41 @@ def run() -> None:
 
 
 def _fail(error: WhatsitError) -> int:
-    click.echo(f"error: {error}", err=True)
+    click.echo(f"error: {printable(str(error))}", err=True)
     return error.exit_code
 
 
 def _usage(error: click.UsageError) -> OptionError:
     """Click's messages about options, in our four parts."""
     command = error.ctx.command_path if error.ctx else "whatsit"
-    message = error.format_message().rstrip(".")
-    possible = getattr(error, "possibilities", None)
-    hint = f"Did you mean {' or '.join(sorted(possible)[:3])}?" if possible else f"See: {command} --help"
-    value = message if not isinstance(error, click.NoSuchOption) else f"unknown option {error.option_name}"
-    return OptionError(f"cannot run '{command}'", value=value, accepted="the options in its --help", hint=hint)
+    accepted, hint = "the options in its --help", f"See: {command} --help"
+    value = error.format_message().rstrip(".")
+    if isinstance(error, click.NoSuchOption):
+        value = f"unknown option {error.option_name}"
+        if error.possibilities:
+            hint = f"Did you mean {' or '.join(sorted(error.possibilities)[:3])}?"
+    elif error.message and isinstance(error, click.BadParameter) and isinstance(error.param, click.Option):
+        value = error.message.rstrip(".")
+        accepted = f"{'/'.join(error.param.opts)} {error.param.help or ''}".rstrip(" .")
+        if isinstance(error.param.type, click.Choice):
+            accepted = ", ".join(error.param.type.choices)
+    return OptionError(f"cannot run '{command}'", value=value, accepted=accepted, hint=hint)
+
+
+def _system(error: OSError) -> OutputError:
+    """What the operating system refuses outside every place that has a better word for it: mostly a full disk."""
+    where = f" '{error.filename}'" if error.filename else ""
+    return OutputError(
+        f"cannot go on{where}",
+        value=(error.strerror or str(error)).lower(),
+        accepted="a system that lets the command read its input and write its answers",
+        hint="Free some space or choose another place.",
+    )
+
+
+def _discard_stdout() -> None:
+    """Python writes what is left in the buffer when it exits, and would complain a second time."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)

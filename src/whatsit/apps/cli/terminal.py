@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 _DETAILS = 5  # names shown below a notice
 _QUIET = 10.0  # seconds between two lines about one stage in a pipe
+_PATIENCE = 0.5  # seconds of work before a bar is worth loading and drawing
 
 
-def reporter(verbose: bool = True) -> Terminal | Lines:
+def reporter(verbose: bool = True) -> Lines:
+    """A live bar where a person watches, plain lines otherwise."""
     return Terminal(verbose) if sys.stderr.isatty() else Lines(verbose)
 
 
@@ -28,7 +30,7 @@ class Lines:
 
     def __init__(self, verbose: bool = True) -> None:
         self.verbose = verbose
-        self._stage, self._began, self._said = "", 0.0, 0.0
+        self._stage, self._done, self._began, self._said = "", 0, 0.0, 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -47,9 +49,10 @@ class Lines:
 
     def _progress(self, event: Progress) -> None:
         now = time.monotonic()
-        if event.stage != self._stage:
+        if event.stage != self._stage or event.done < self._done:  # another stage, or the same one again
             self._stage, self._began, self._said = event.stage, now, now
-        if now - self._said > _QUIET and event.done < event.total:
+        self._done = event.done
+        if now - self._said > _QUIET and 0 < event.done < event.total:
             self._said = now
             left = (now - self._began) / event.done * (event.total - event.done)
             self._say(f"{event.stage}: {event.done:,} of {event.total:,}, about {duration(left)} left")
@@ -59,40 +62,62 @@ class Lines:
 
 
 class Terminal(Lines):
-    """The same lines above a live bar."""
+    """The same lines above a live bar, which appears when the work takes a while."""
 
-    def __enter__(self) -> Self:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bar
-
-        self._bar: Bar = Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("left"),
-            console=Console(stderr=True, highlight=False),
-            transient=True,
-        )
+    def __init__(self, verbose: bool = True) -> None:
+        super().__init__(verbose)
+        self._began = time.monotonic()
+        self._bar: Bar | None = None
         self._task: TaskID | None = None
-        self._bar.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._bar.stop()
+        if self._bar is not None:
+            self._bar.stop()
 
     def _progress(self, event: Progress) -> None:
+        if self._bar is None:
+            if event.done >= event.total or time.monotonic() - self._began < _PATIENCE:
+                return
+            self._bar = _live_bar()
         if event.stage != self._stage or self._task is None:
             if self._task is not None:
                 self._bar.remove_task(self._task)
             self._stage, self._task = event.stage, self._bar.add_task(event.stage, total=event.total)
-        self._bar.update(self._task, completed=event.done)
+        self._bar.update(self._task, completed=event.done, total=event.total)
 
     def _say(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, soft_wrap=True)
+        if self._bar is None:
+            super()._say(line)
+        else:
+            self._bar.console.print(line, markup=False, soft_wrap=True)
+
+
+def _live_bar() -> Bar:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    bar = Bar(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+        console=Console(stderr=True, highlight=False),
+        transient=True,
+        redirect_stdout=False,  # it would send the answers to stderr
+    )
+    bar.start()
+    return bar
+
+
+def printable(text: str) -> str:
+    """One line without control codes: file names may hold line breaks, escape sequences and bytes that are no text."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def lines(event: Event, verbose: bool = True) -> list[str]:
@@ -127,7 +152,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
-
-
-def percent(share: float) -> str:
-    return f"{share:.1%}"

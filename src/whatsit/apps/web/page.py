@@ -52,6 +52,7 @@ class Page:
         self._uploads = self._folder / "uploads"
         self._kept_variable = os.environ.get("GRADIO_TEMP_DIR")
         os.environ["GRADIO_TEMP_DIR"] = str(self._uploads)  # where Gradio puts uploads, read again and again
+        gr.routes.DEFAULT_TEMP_DIR = str(self._uploads)  # read from the variable at import; it makes a folder there
         try:
             self.examples, self._found = self._gather(examples)
             self.blocks = self._build()
@@ -183,18 +184,22 @@ class Page:
 
 def statement(prediction: Prediction, name: str, why: str = "") -> str:
     """The answer as HTML; whatever labels and file names hold, they stand there literally."""
-    headline = presenter.headline(prediction)
-    if prediction.unsure or prediction.error is not None:  # a label keeps the case it has
-        headline = headline[:1].upper() + headline[1:]
+    why = f"<p>{_text(why)}</p>" if why else ""
     if prediction.error is not None:
-        return f"<p class='headline error'>{_text(headline)}</p><p class='quiet'>{_text(name)}</p>"
-    kind = "unsure" if prediction.unsure else "sure"
-    return (
-        f"<p class='headline {kind}'>{_text(headline)}</p>"
-        f"{f'<p>{_text(why)}</p>' if why else ''}"
-        f"{_bars(prediction)}"
-        f"<p class='quiet'>{_text(name)}, {presenter.duration(prediction.seconds)}</p>"
-    )
+        return f"{_headline('error', prediction)}<p class='quiet'>{_text(name)}</p>"
+    headline = _headline("unsure" if prediction.unsure else "sure", prediction)
+    caption = f"<p class='quiet'>{_text(name)}, {presenter.duration(prediction.seconds)}</p>"
+    return headline + why + _bars(prediction) + caption
+
+
+def _headline(kind: str, prediction: Prediction) -> str:
+    words = presenter.headline(prediction)
+    if kind == "sure":  # the score stands back, so that it does not run into a label that ends in a number
+        score = presenter.percent(prediction.score or 0.0)
+        text = f"{_text(words.removesuffix(score))}<span>{_text(score)}</span>"
+    else:
+        text = _text(words[:1].upper() + words[1:])
+    return f"<p class='headline {kind}'>{text}</p>"
 
 
 def _bars(prediction: Prediction) -> str:

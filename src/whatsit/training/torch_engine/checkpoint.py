@@ -20,6 +20,7 @@ class State:
     """Everything the next epoch depends on. Random draws follow from (seed, epoch) and need no state."""
 
     network: dict[str, Tensor]
+    average: dict[str, Tensor]
     optimizer: dict[str, Any]
     history: list[EpochEnded] = field(default_factory=list)
     best: dict[str, Tensor] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,6 +93,7 @@ class _Trainer:
         self.network = networks.build(recipe, len(data.classes))
         self.table = networks.summary(self.network, recipe.preprocess.size)
         self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = optim.optimizer_for(self.network, recipe)
         self.loss = optim.loss_for(recipe, data.train_targets, len(data.classes)).to(self.device)
         self.plain_loss = nn.CrossEntropyLoss(reduction="sum")
@@ -119,13 +121,14 @@ class _Trainer:
                 accepted="at least one whole epoch",
                 hint="Nothing was kept. Start again, perhaps with a smaller --image-size.",
             )
-        return TorchFitted(self.network, self.recipe, self.table, state, stopped)
+        return TorchFitted(self.average, self.recipe, self.table, state, stopped)
 
     def _start(self, path: Path) -> State:
         if not path.exists():
-            return State(self.network.state_dict(), self.optimizer.state_dict())
+            return State(self.network.state_dict(), self.average.state_dict(), self.optimizer.state_dict())
         state = checkpoint.load(path)
         self.network.load_state_dict(state.network)
+        self.average.load_state_dict(state.average)
         self.optimizer.load_state_dict(state.optimizer)
         return state
 
@@ -149,9 +152,10 @@ class _Trainer:
         best = not state.history or (accuracy, -loss) > _best_so_far(state)
         seconds = time.perf_counter() - started
         ended = EpochEnded(epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best)
-        weights = self.network.state_dict()
+        weights = self.average.state_dict()
         following = State(
-            network=weights,
+            network=self.network.state_dict(),
+            average=weights,
             optimizer=self.optimizer.state_dict(),
             history=[*state.history, ended],
             best={name: value.detach().cpu().clone() for name, value in weights.items()} if best else state.best,
@@ -176,6 +180,7 @@ class _Trainer:
             rate = optim.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
             optim.set_rate(self.optimizer, rate)
             loss, hits = self.train_step(pictures, targets.to(self.device), generator)
+            optim.update_average(self.average, self.network, step, self.recipe.ema)
             total_loss, right, seen = total_loss + loss * len(targets), right + hits, seen + len(targets)
             self.on_event(Progress("training", step + 1, self.steps * self.recipe.epochs))
         return total_loss / max(1, seen), right / max(1, seen), rate
@@ -200,15 +205,15 @@ class _Trainer:
 
     @torch.inference_mode()
     def judge(self) -> tuple[float, float]:
-        """Mean loss and accuracy on the validation pictures, as they are."""
-        self.network.eval()
+        """Mean loss and accuracy of the averaged network on the validation pictures, as they are."""
+        self.average.eval()
         loss, right = 0.0, 0
         pictures, targets = self.data.validation_pictures, torch.from_numpy(self.data.validation_targets)
         for start in range(0, len(targets), batches.EVALUATION_BATCH):
             part = slice(start, start + batches.EVALUATION_BATCH)
             x = batches.to_network(torch.from_numpy(np.ascontiguousarray(pictures[part])), self.device)
             with self._autocast():
-                logits = self.network(self.scale(x))
+                logits = self.average(self.scale(x))
             expected = targets[part].to(self.device)
             loss += float(self.plain_loss(logits.float(), expected))
             right += int((logits.argmax(1) == expected).sum())

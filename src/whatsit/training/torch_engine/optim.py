@@ -47,6 +47,20 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate * group["scale"]
 
 
+@torch.no_grad()
+def update_average(average: Network, network: Network, step: int, decay: float) -> None:
+    """Exponential moving average of weights and statistics (Polyak and Juditsky, 1992), quick to leave the start.
+
+    It takes the noise of the last few steps out of small sets, where a lucky epoch is hard to tell from a good one.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - decay)
+        else:
+            mean.copy_(value)
+
+
 def loss_for(recipe: Recipe, targets: NDArray[np.int64], n_classes: int) -> nn.CrossEntropyLoss:
     """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so.
 

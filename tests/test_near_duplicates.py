@@ -1,0 +1,133 @@
+"""Near-duplicates: what is the same but for encoding, size or light is found, and look-alikes are not."""
+
+from __future__ import annotations
+
+import io
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageEnhance
+
+from whatsit.dataset.near_duplicates import SIMILARITY, connected, copies, detail
+
+LARGE = 100
+
+
+def thumbnails(*pictures: Image.Image) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(p.convert("RGB").resize((16, 16), Image.Resampling.BOX)) for p in pictures])
+
+
+def find(thumbs: NDArray[np.uint8], contents: list[str] | None = None, side: int = LARGE) -> list[tuple[int, int]]:
+    sizes = np.full((len(thumbs), 2), side, np.int32)
+    return copies(contents or [str(i) for i in range(len(thumbs))], thumbs, sizes)
+
+
+def scene(seed: int) -> Image.Image:
+    """A picture with coarse and fine structure, as photos have."""
+    rng = np.random.default_rng(seed)
+    layers = [rng.integers(0, 256, (n, n, 3), np.uint8) for n in (4, 16, 40)]
+    large = [np.asarray(Image.fromarray(x).resize((160, 160), Image.Resampling.BICUBIC), float) for x in layers]
+    return Image.fromarray((0.4 * large[0] + 0.4 * large[1] + 0.2 * large[2]).astype(np.uint8))
+
+
+def as_jpeg(picture: Image.Image, quality: int) -> Image.Image:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return Image.open(buffer)
+
+
+def random_thumbs(n: int, seed: int = 0) -> NDArray[np.uint8]:
+    return np.random.default_rng(seed).integers(0, 256, (n, 16, 16, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda p: as_jpeg(p, 30),
+        lambda p: p.resize((80, 80), Image.Resampling.LANCZOS),
+        lambda p: p.resize((64, 64), Image.Resampling.BILINEAR),
+        lambda p: ImageEnhance.Contrast(p).enhance(0.7),
+        lambda p: ImageEnhance.Brightness(p).enhance(0.9),
+    ],
+    ids=["JPEG 30", "half size", "64 pixels", "contrast", "light"],
+)
+def test_the_same_picture_again_is_found(again) -> None:  # type: ignore[no-untyped-def]
+    originals = [scene(seed) for seed in range(5)]
+    found = find(thumbnails(*originals, *(again(p) for p in originals)))
+    assert found == [(i, i + 5) for i in range(5)]
+
+
+def test_real_photos_again_are_found_and_other_photos_are_not(shared: Path) -> None:
+    files = sorted((shared / "data" / "clothing" / "test" / "shirt").iterdir())[:25]
+    photos = [Image.open(file).convert("RGB") for file in files]
+    smaller = [as_jpeg(p.resize((p.width // 2, p.height // 2)), 50) for p in photos]
+    assert find(thumbnails(*photos, *smaller)) == [(i, i + 25) for i in range(25)]
+
+
+def test_other_pictures_a_crop_and_a_mirror_image_are_not_copies() -> None:
+    first = scene(1)
+    crop, mirrored = first.crop((20, 20, 140, 140)), first.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    assert find(thumbnails(first, scene(2), crop, mirrored)) == []
+
+
+def test_pictures_without_detail_are_copies_only_by_content() -> None:
+    white = [Image.new("RGB", (100, 100), (250 + i, 255, 255)) for i in range(3)]
+    assert find(thumbnails(*white)) == []
+    assert find(thumbnails(*white), ["a", "b", "a"]) == [(0, 2)]
+
+
+def test_pictures_smaller_than_the_thumbnail_are_copies_only_by_content() -> None:
+    same = np.repeat(random_thumbs(1), 2, axis=0)
+    assert find(same, side=15) == []
+    assert find(same, side=16) == [(0, 1)]
+    assert find(same, ["a", "a"], side=8) == [(0, 1)]
+
+
+def test_detail_is_of_unit_length_and_blind_to_light() -> None:
+    thumbs = random_thumbs(3) // 2
+    vectors = detail(thumbs)
+    assert vectors.shape == (3, 768)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-5)
+    np.testing.assert_allclose(detail(thumbs + 100), vectors, atol=1e-5)
+
+
+def test_pairs_tie_together_exactly_what_comparing_all_pairs_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("whatsit.dataset.near_duplicates._BLOCK", 7)  # so that sets span blocks
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        base = random_thumbs(6, seed)[rng.integers(0, 6, 40)]
+        thumbs = np.clip(base + rng.normal(0, 15, base.shape), 0, 255).astype(np.uint8)  # near the edge: chains
+        contents = [str(c) for c in rng.integers(0, 60, 40)]
+        vectors = detail(thumbs)
+        alike = vectors @ vectors.T > SIMILARITY
+        every = [(i, j) for i, j in combinations(range(40), 2) if alike[i, j] or contents[i] == contents[j]]
+        assert len(every) > 0
+        found = find(thumbs, contents)
+        assert connected(40, found) == connected(40, every)
+        assert set(found) <= set(every)
+        assert len(found) == 40 - len(connected(40, every))
+
+
+def test_each_of_many_copies_is_paired_with_the_first() -> None:
+    thumbs = random_thumbs(4)[[0, 1, 0, 2, 0, 1, 3, 0]]
+    assert find(thumbs) == [(0, 2), (0, 4), (0, 7), (1, 5)]
+
+
+def test_thousands_of_copies_of_one_picture_stay_few_pairs() -> None:
+    thumbs = np.repeat(random_thumbs(1), 3000, axis=0)  # 4.5 million pairs
+    assert len(find(thumbs)) == 2999
+
+
+def test_none_and_one() -> None:
+    assert find(random_thumbs(0)) == []
+    assert find(random_thumbs(1)) == []
+
+
+def test_connected() -> None:
+    assert connected(6, [(4, 1), (1, 5), (3, 0)]) == [[0, 3], [1, 4, 5], [2]]
+    assert connected(0, []) == []
+    assert connected(2, []) == [[0], [1]]
+    assert connected(30_000, [(i, i + 1) for i in range(29_999)]) == [list(range(30_000))]

@@ -1,0 +1,144 @@
+"""What the program chooses, and that a recipe survives being written down."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+
+from whatsit.errors import OptionError, WeightsError
+from whatsit.recipe import Facts, Recipe, Wishes, check_positive, choose, network_arguments, seconds, with_epochs
+from whatsit.weights import WeightsFile
+
+SQUARE = Facts(n_train=1000, n_classes=4, imbalance=1.0, height=32, width=32, grey=False)
+PHOTOS = replace(SQUARE, height=480, width=640)
+WEIGHTS = WeightsFile(
+    Path("w.safetensors"), "ab" * 32, "mobilenetv2_100", {"pad_type": "same"}, (224, 224), "-1..1", "bicubic", "MIT"
+)
+
+
+def chosen(wishes: Wishes | None = None, facts: Facts = SQUARE, weights: WeightsFile | None = None) -> Recipe:
+    return choose(wishes or Wishes(), facts, weights, "cpu")[0]
+
+
+def test_every_choice_for_the_user_comes_with_a_reason() -> None:
+    _, decisions = choose(Wishes(), replace(PHOTOS, imbalance=4.0, grey=True), None, "cpu")
+    said = " ".join(decision.what for decision in decisions)
+    for choice in ("model", "image size", "epochs", "mirrored", "square", "rarer classes"):
+        assert choice in said
+    assert all(decision.why for decision in decisions)
+
+
+def test_what_the_user_asks_for_is_done_and_not_decided() -> None:
+    wishes = Wishes(
+        model="resnet18", image_size=128, epochs=7, batch_size=9, learning_rate=0.01, optimizer="sgd", fit="crop",
+        mirror=False, preprocess="imagenet", seed=5, budget=60.0,
+    )  # fmt: skip
+    recipe, decisions = choose(wishes, PHOTOS, None, "cpu")
+    assert (recipe.model, recipe.preprocess.size, recipe.epochs, recipe.batch_size) == ("resnet18", (128, 128), 7, 9)
+    assert (recipe.learning_rate, recipe.optimizer, recipe.preprocess.fit) == (0.01, "sgd", "crop")
+    assert (recipe.augmentation.mirror, recipe.scaling, recipe.seed, recipe.budget) == (False, "imagenet", 5, 60.0)
+    assert decisions == []
+
+
+@pytest.mark.parametrize(("height", "width", "fit"), [(480, 640, "squash"), (300, 900, "pad"), (32, 32, "squash")])
+def test_the_whole_object_stays_in_view(height: int, width: int, fit: str) -> None:
+    assert chosen(facts=replace(SQUARE, height=height, width=width)).preprocess.fit == fit
+
+
+def test_grey_pictures_are_not_mirrored_and_colour_pictures_are() -> None:
+    assert chosen().augmentation.mirror
+    assert not chosen(facts=replace(SQUARE, grey=True)).augmentation.mirror
+
+
+def test_a_weights_description_need_not_be_repeated() -> None:
+    recipe = chosen(facts=PHOTOS, weights=WEIGHTS)
+    assert recipe.model == "mobilenetv2_100"
+    assert recipe.network_args == {"pad_type": "same"}
+    assert recipe.scaling == "-1..1"
+    assert recipe.preprocess.size == (224, 224)
+    assert recipe.frozen_statistics
+    assert recipe.backbone_rate < 1
+
+
+def test_the_user_overrides_the_description() -> None:
+    recipe = chosen(Wishes(preprocess="imagenet", network_args={"pad_type": ""}), PHOTOS, WEIGHTS)
+    assert recipe.scaling == "imagenet"
+    assert recipe.network_args == {"pad_type": ""}
+
+
+def test_weights_for_another_network_than_asked_are_refused() -> None:
+    with pytest.raises(WeightsError, match="--model mobilenetv2_100"):
+        chosen(Wishes(model="resnet18"), PHOTOS, WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "complaint"),
+    [(Wishes(model="resnet18"), "--preprocess"), (Wishes(preprocess="imagenet"), "--model")],
+)
+def test_what_bare_weights_do_not_say_is_asked_for_by_name(wishes: Wishes, complaint: str) -> None:
+    with pytest.raises(WeightsError, match=complaint):
+        chosen(wishes, PHOTOS, WeightsFile(Path("w.pth"), "ab"))
+
+
+def test_an_unknown_scaling_gets_the_known_ones() -> None:
+    with pytest.raises(OptionError, match=r"-1\.\.1"):
+        chosen(Wishes(preprocess="-1...1"))
+
+
+def test_a_recipe_survives_toml() -> None:
+    for recipe in (chosen(), chosen(facts=PHOTOS, weights=WEIGHTS), chosen(Wishes(budget=5.0, network_args={"a": 1}))):
+        assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe
+
+
+def test_larger_sets_get_fewer_epochs_and_larger_batches() -> None:
+    small, large = (chosen(facts=replace(SQUARE, n_train=n)) for n in (50, 50_000))
+    assert small.epochs > large.epochs
+    assert small.batch_size < large.batch_size
+
+
+def test_patience_follows_the_epochs() -> None:
+    assert with_epochs(chosen(), 60).patience == 30
+    assert with_epochs(chosen(), 3).patience == 5
+
+
+@pytest.mark.parametrize(
+    ("pairs", "arguments"),
+    [
+        (("pad_type=same",), {"pad_type": "same"}),
+        (("drop_rate=0.1", "depth=3", "flag=true"), {"drop_rate": 0.1, "depth": 3, "flag": True}),
+        (("name=a=b",), {"name": "a=b"}),
+        ((), {}),
+    ],
+)
+def test_network_arguments_become_values(pairs: tuple[str, ...], arguments: dict[str, Any]) -> None:
+    assert network_arguments(pairs) == arguments
+
+
+@pytest.mark.parametrize("pair", ["pad_type", "=same", "two words=1"])
+def test_a_network_argument_without_a_name_is_refused(pair: str) -> None:
+    with pytest.raises(OptionError, match="NAME=VALUE"):
+        network_arguments((pair,))
+
+
+@pytest.mark.parametrize(("text", "value"), [("90s", 90), ("5m", 300), ("1.5h", 5400), ("30", 30), ("0.5", 0.5)])
+def test_times_are_read(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "m", "5x", "-3s", "0", "nan", "inf", "five"])
+def test_other_times_are_refused(text: str) -> None:
+    with pytest.raises(OptionError, match="90s, 5m"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(epochs=0), Wishes(batch_size=1), Wishes(image_size=4), Wishes(learning_rate=0.0)]
+)
+def test_numbers_no_run_can_use_are_refused(wishes: Wishes) -> None:
+    with pytest.raises(OptionError):
+        check_positive(wishes)

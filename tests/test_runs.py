@@ -1,0 +1,86 @@
+"""A run folder: names, what is kept, what is refused."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("tensorboard", reason="needs the 'train' extra")
+
+from whatsit.dataset import Dataset, Sample  # noqa: E402
+from whatsit.errors import DataError, OptionError, OutputError  # noqa: E402
+from whatsit.events import EpochEnded  # noqa: E402
+from whatsit.recipe import Facts, Recipe, Wishes, choose  # noqa: E402
+from whatsit.runs import Origin, Recorder, RunFolder  # noqa: E402
+
+RECIPE: Recipe = choose(Wishes(epochs=4), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
+ORIGIN = Origin("photos", ("a", "b"), "f" * 64, "0.1.0")
+SAMPLES = Dataset("photos", (Sample("a/1.png", Path("a/1.png"), "a", "train", content="c" * 64),), ("a", "b"))
+EPOCH = EpochEnded(1, 4, 0.5, 0.8, 0.6, 0.7, 0.001, 1.5, True)
+
+
+def test_runs_of_one_name_get_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = [RunFolder.create(None, "photos").path.as_posix() for _ in range(3)]
+    assert made == ["runs/photos", "runs/photos-2", "runs/photos-3"]
+
+
+def test_a_used_folder_is_refused_and_an_empty_one_is_not(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    RunFolder.create(tmp_path / "empty", "x")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match="not empty"):
+        RunFolder.create(tmp_path / "used", "x")
+
+
+def test_a_recipe_is_read_back(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    assert not run.has_recipe()
+    run.write_start(ORIGIN, RECIPE, SAMPLES)
+    assert run.read_recipe() == (ORIGIN, RECIPE)
+    assert list(csv.reader(run.split.read_text().splitlines()))[1] == ["a/1.png", "a", "train", "c" * 64]
+
+
+@pytest.mark.parametrize("text", [None, "not toml [", "[run]\n", "[recipe]\nmodel = 'small'\n"])
+def test_a_folder_without_a_readable_recipe_is_no_run(text: str | None, tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    if text is not None:
+        run.recipe.write_text(text)
+    with pytest.raises(DataError, match="cannot resume"):
+        run.read_recipe()
+
+
+def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.refuse_other_wishes(RECIPE, None)
+    run.refuse_other_wishes(RECIPE, Wishes(epochs=4))
+    for wishes in (Wishes(epochs=5), Wishes(model="resnet18"), Wishes(seed=9), Wishes(image_size=99), Wishes(mirror=False)):
+        with pytest.raises(OptionError, match="cannot resume"):
+            run.refuse_other_wishes(RECIPE, wishes)
+
+
+def test_curves_are_written_while_the_run_goes_on_and_anew_when_it_resumes(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    for _ in range(2):
+        recorder = Recorder(run)
+        recorder(EPOCH)
+        recorder(replace(EPOCH, epoch=2))
+        assert [row["epoch"] for row in csv.DictReader(run.history.read_text().splitlines())] == ["1", "2"]
+        recorder.close()
+    assert len(list((run.tensorboard / "train").iterdir())) == 1
+
+
+def test_a_false_start_makes_room_but_nothing_of_the_users_is_touched(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    (run.path / ".recipe.toml.abc.part").write_text("half")
+    run.split.write_text("path\n")
+    run.clear_false_start()
+    RunFolder.refuse_used(run.path)
+    run.recipe.write_text("")
+    run.split.write_text("path\n")
+    run.clear_false_start()
+    assert run.split.exists()
