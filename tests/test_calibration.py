@@ -91,6 +91,11 @@ def test_the_calibration_error_is_the_papers(n: int, bins: int) -> None:
     )
 
 
+def test_a_confidence_on_the_edge_of_two_bins_is_in_the_lower() -> None:
+    probabilities = np.array([[0.5, 0.2, 0.2, 0.1], [0.4, 0.3, 0.2, 0.1]])
+    assert expected_calibration_error(probabilities, np.array([1, 0]), bins=2) == pytest.approx(0.05)
+
+
 def test_the_calibration_error_of_extremes() -> None:
     certain = np.array([[1, 0], [1, 0]], np.float32)
     assert expected_calibration_error(certain, np.array([0, 0])) == 0

@@ -269,6 +269,19 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(model: Path, make_photos: M
     assert started.wait(60) == 141
 
 
+def test_head_gets_its_line_of_many(model: Path, make_photos: MakePhotos) -> None:
+    photos = make_photos(red=2)
+    line = [sys.executable, "-m", "whatsit", "predict", "-m", str(model), *[str(photos)] * 2000]
+    started = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert started.stdout is not None
+    assert started.stderr is not None
+    assert b"red" in started.stdout.readline()
+    started.stdout.close()
+    assert started.stderr.read() == b""
+    started.stderr.close()
+    assert started.wait(60) == 141
+
+
 def test_ctrl_c_ends_it_at_once_and_leaves_no_half_file(model: Path, tmp_path: Path) -> None:
     """The second picture is a pipe that nobody writes to: the command waits for it until the signal comes."""
     Image.fromarray(coloured("red", 0)).save(tmp_path / "r.png")
@@ -313,6 +326,7 @@ def test_answers_reach_a_pipe_although_a_person_watches_stderr(model: Path, make
         (["predict", "-m", "MODEL"], "Missing argument 'PICTURES"),
         (["predict", "-m", "none.onnx", "x.jpg"], "no such file"),
         (["predict", "-m", "FOLDER", "x.jpg"], "a folder"),
+        (["predict", "-m", "two\nlines\x1b.onnx", "x.jpg"], "two\\nlines\\x1b.onnx"),
         (["predict", "-m", "MODEL", "x.jpg", "--fromat", "csv"], "Did you mean --format"),
         (["predict", "-m", "MODEL", "x.jpg", "--format", "xml"], "accepted: text, json, jsonl, csv"),
         (["predict", "-m", "MODEL", "x.jpg", "--top", "many"], "'many' is not a valid integer"),

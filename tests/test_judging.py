@@ -51,6 +51,14 @@ def test_a_folder_without_parts_is_judged_whole(model: OpenModel, make_photos: M
     assert names_of(evaluation)[0] == "blue/000.png"
 
 
+def test_a_data_set_that_whatsit_split_itself_is_judged_whole_unless_a_part_is_asked_for(
+    model: OpenModel, make_photos: MakePhotos
+) -> None:
+    completed = dataset.complete(dataset.read(sources.open_data(make_photos(red=20, green=20))))
+    evaluation = evaluate(model, completed)
+    assert (evaluation.part, evaluation.report.n) == (None, 40)
+
+
 def test_mistakes_count_as_mistakes(model: OpenModel, make_photos: MakePhotos) -> None:
     photos = make_photos(red=4, green=3, blue=2)
     (photos / "green" / "000.png").rename(photos / "red" / "really green.png")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import sys
 import time
 from importlib import import_module
@@ -92,7 +90,6 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except (_ReaderGone, BrokenPipeError):
-        _discard_stdout()
         return 141  # as if by SIGPIPE
     except WhatsitError as error:
         return _fail(error)
@@ -102,7 +99,6 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo("\nstopped", err=True)
         return 130
     except OSError as error:
-        _discard_stdout()
         return _fail(_system(error))
 
 
@@ -142,11 +138,3 @@ def _system(error: OSError) -> OutputError:
         accepted="a system that lets the command read its input and write its answers",
         hint="Free some space or choose another place.",
     )
-
-
-def _discard_stdout() -> None:
-    """Python writes what is left in the buffer when it exits, and would complain a second time."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, sys.stdout.fileno())
-        os.close(null)

@@ -100,6 +100,9 @@ def build(recipe: Recipe, n_classes: int) -> Network:
     network = TimmNetwork(_create(recipe, n_classes))
     if recipe.weights:
         load_weights(network, Path(recipe.weights))
+        for parameter in network.last_layer().parameters():
+            # A random last layer on large features starts with large errors, which then run through the network.
+            nn.init.zeros_(parameter)
     return network
 
 
