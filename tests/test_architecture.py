@@ -135,10 +135,17 @@ def strayed_libraries(source: Path, files: list[Path]) -> list[str]:
 
 def training_reached(graph: dict[str, set[str]]) -> list[str]:
     """`runtime`, and the commands that only use a model, never reach `training`, not even through others."""
-    users = [m for m in graph if m.split(".")[0] == "runtime" or m in ("apps.cli.answers", "apps.cli.files", "apps.presenter")]
+    users = [
+        m
+        for m in graph
+        if m.split(".")[0] == "runtime" or m in ("apps.cli.answers", "apps.cli.files", "apps.presenter")
+    ]
     users += [m for m in graph if m.startswith(("apps.web", "apps.server", "apps.desktop"))]
     return [
-        f"{user} reaches {reached}" for user in users for reached in sorted(closure(graph, user)) if reached.startswith("training")
+        f"{user} reaches {reached}"
+        for user in users
+        for reached in sorted(closure(graph, user))
+        if reached.startswith("training")
     ]
 
 

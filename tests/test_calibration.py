@@ -39,7 +39,8 @@ def test_the_temperature_is_scipys(n: int, k: int, sharpness: float) -> None:
         from scipy.special import log_softmax
 
         rows = log_softmax(logits.astype(np.float64) / np.exp(log_temperature), axis=1)
-        return float(-rows[np.arange(n), targets].mean())
+        doubt = 1 / (n + 2)
+        return float(-((1 - doubt) * rows[np.arange(n), targets] + doubt * rows.mean(axis=1)).mean())
 
     found = optimize.minimize_scalar(loss, bounds=(np.log(0.05), np.log(20)), method="bounded", options={"xatol": 1e-8})
     temperature = best_temperature(logits, targets)
@@ -50,8 +51,16 @@ def test_the_temperature_is_scipys(n: int, k: int, sharpness: float) -> None:
 def test_the_temperature_stays_within_its_bounds() -> None:
     logits = np.eye(3, dtype=np.float32).repeat(5, axis=0)
     always_right = np.arange(3).repeat(5)
-    assert best_temperature(logits, always_right) == pytest.approx(0.05, rel=0.01)
+    assert best_temperature(logits * 0.01, always_right) == pytest.approx(0.05, rel=0.01)
     assert best_temperature(logits, (always_right + 1) % 3) == pytest.approx(20, rel=0.01)
+
+
+def test_a_few_pictures_all_answered_rightly_prove_no_certainty() -> None:
+    logits = 10 * np.eye(3, dtype=np.float32).repeat(5, axis=0)
+    few = softmax(logits / best_temperature(logits, np.arange(3).repeat(5))).max()
+    assert 0.9 < few < 0.98  # 15 pictures: about 1 - 1 / 17
+    many = softmax(logits / best_temperature(logits.repeat(100, axis=0), np.arange(3).repeat(500))).max()
+    assert few < many < 1
 
 
 def test_huge_logits_overflow_nowhere() -> None:

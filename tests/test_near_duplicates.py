@@ -79,6 +79,20 @@ def test_pictures_without_detail_are_copies_only_by_content() -> None:
     assert find(thumbnails(*white), ["a", "b", "a"]) == [(0, 2)]
 
 
+def test_a_faint_pattern_is_no_detail() -> None:
+    faint = (random_thumbs(1) % 2).repeat(2, axis=0) + np.array([100, 150], np.uint8).reshape(2, 1, 1, 1)
+    assert find(faint) == []
+    assert find(faint * np.uint8(1) + (faint % 2) * np.uint8(9)) == [(0, 1)]
+
+
+def test_a_picture_between_two_others_ties_them_together() -> None:
+    one, two = random_thumbs(2).astype(float)
+    steps = [np.clip(one + share * (two - one), 0, 255).astype(np.uint8) for share in (0, 0.2, 0.1)]
+    first, last, middle = detail(np.stack(steps))
+    assert first @ last < SIMILARITY < min(first @ middle, middle @ last)
+    assert find(np.stack(steps)) == [(0, 2), (1, 2)]
+
+
 def test_pictures_smaller_than_the_thumbnail_are_copies_only_by_content() -> None:
     same = np.repeat(random_thumbs(1), 2, axis=0)
     assert find(same, side=15) == []

@@ -43,7 +43,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
 def test_it_leaves_everything_a_run_folder_promises(run: Any) -> None:
     trained, folder, _ = run
     found = {path.name for path in (folder / "out").iterdir()}
-    assert found == {"model.onnx", "report.html", "recipe.toml", "history.csv", "split.csv", "tensorboard", "checkpoint"}
+    assert found == {
+        "model.onnx",
+        "report.html",
+        "recipe.toml",
+        "history.csv",
+        "split.csv",
+        "tensorboard",
+        "checkpoint",
+    }
     assert trained.model == folder / "out" / "model.onnx"
     assert list((folder / "out" / "checkpoint").iterdir()) == [folder / "out" / "checkpoint" / "last.pt"]
 
@@ -242,5 +250,3 @@ def test_it_trains_a_timm_network_with_weights_from_a_file(make_photos: Callable
     assert manifest.recipe["model"] == "resnet10t"
     assert manifest.recipe["scaling"] == "imagenet"
     assert manifest.weights["licence"] == "MIT"
-
-

@@ -58,7 +58,13 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
     run = RunFolder(tmp_path)
     run.refuse_other_wishes(RECIPE, None)
     run.refuse_other_wishes(RECIPE, Wishes(epochs=4))
-    for wishes in (Wishes(epochs=5), Wishes(model="resnet18"), Wishes(seed=9), Wishes(image_size=99), Wishes(mirror=False)):
+    for wishes in (
+        Wishes(epochs=5),
+        Wishes(model="resnet18"),
+        Wishes(seed=9),
+        Wishes(image_size=99),
+        Wishes(mirror=False),
+    ):
         with pytest.raises(OptionError, match="cannot resume"):
             run.refuse_other_wishes(RECIPE, wishes)
 

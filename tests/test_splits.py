@@ -229,17 +229,16 @@ class TestMinimum:
 
     def test_lending_takes_no_other_class_its_last(self) -> None:
         """Groups that hold two classes: what one of them needs may not cost the other its minimum."""
-        for seed in range(200):
-            rng = random.Random(seed)
-            shared = [
-                picture(f"{seed} {label}{g}", label, group=f"{seed}-{g}")
-                for g in range(3)
-                for label in rng.choice([("a", "b"), ("a",), ("b",), ("a", "b")])
-            ]
-            own = [picture(f"{seed} {label}x{n}", label) for label in "ab" for n in range(3)]
-            done = complete(data(shared + own))
-            assert min(counts(done, "a")) >= 1
-            assert min(counts(done, "b")) >= 1
+        for seed in range(300):
+            some = data(mixed_groups(random.Random(seed)))
+            done = complete(some)
+            for label in classes_with_minimum(some):
+                assert min(counts(done, label)) >= 1
+
+    def test_what_is_lent_does_not_depend_on_the_order_either(self) -> None:
+        for seed in range(100):
+            samples = mixed_groups(random.Random(seed))
+            assert by_content(complete(data(samples[::-1]))) == by_content(complete(data(samples)))
 
 
 class TestGivenParts:
@@ -380,6 +379,13 @@ def random_set(rng: random.Random, name: str) -> tuple[list[Sample], list[tuple[
         ]
         copies += [pair for pair in combinations(keys[:12], 2) if rng.random() < 0.01]
     return samples, copies
+
+
+def mixed_groups(rng: random.Random) -> list[Sample]:
+    """Three classes, every picture in a small group with one of another class."""
+    pairs = [*("ab", "bc", "ca") * 2, *(rng.sample("abc", 2) for _ in range(rng.randint(1, 6)))]
+    keyed = [(rng.random(), pair) for pair in pairs]
+    return [picture(f"{key} {label}", label, group=f"g{key}") for key, pair in keyed for label in pair]
 
 
 def classes_with_minimum(dataset: Dataset) -> set[str]:

@@ -338,9 +338,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scaling", ["imagenet", "-1..1", "0..1", "0..255"])
-def test_the_graph_answers_as_the_network_does(
-    data: TrainingData, tmp_path: Path, scaling: str
-) -> None:
+def test_the_graph_answers_as_the_network_does(data: TrainingData, tmp_path: Path, scaling: str) -> None:
     onnxruntime = pytest.importorskip("onnxruntime")
     fitted = TorchEngine().fit(data, recipe_for(epochs=1, scaling=scaling), tmp_path / "last.pt", ignore)
     graph = fitted.onnx(temperature=1.7)

@@ -185,7 +185,7 @@ def _from_json(data: dict[str, Any]) -> Manifest:
         known=np.frombuffer(base64.b64decode(data["known"]), "<u8").astype(np.uint64),
         recipe=data["recipe"],
         weights=data["weights"],
-        golden=_StoredGolden(data["golden"]),
+        golden=_StoredGolden(data["golden"]) or (),
         whatsit=data["whatsit"],
         created=data["created"],
     )
