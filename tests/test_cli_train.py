@@ -50,11 +50,14 @@ def test_a_second_run_gets_a_folder_of_its_own(make_photos: Callable[..., Path],
     assert (tmp_path / "runs" / "photos-2" / "model.onnx").exists()
 
 
-def test_ctrl_c_ends_with_a_saved_and_judged_model(make_photos: Callable[..., Path], tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_ends_with_a_saved_and_judged_model(
+    number: signal.Signals, make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
     photos = make_photos(red=20, green=20)
     process = start("train", photos, "--epochs", 5000, "--out", tmp_path / "out", "--json")
     wait_for("epoch    2/5000", process)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     result = json.loads(out.splitlines()[-1])

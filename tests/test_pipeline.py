@@ -15,11 +15,11 @@ from PIL import Image
 
 pytest.importorskip("torch", reason="needs the 'train' extra")
 
-import whatsit  # noqa: E402
-from whatsit import modelfile, pipeline  # noqa: E402
-from whatsit.errors import DataError, OptionError, OutputError, ParityError, WeightsError  # noqa: E402
-from whatsit.events import Decision, EpochEnded, Event, NetworkBuilt, Notice  # noqa: E402
-from whatsit.recipe import Wishes  # noqa: E402
+import whatsit
+from whatsit import modelfile, pipeline
+from whatsit.errors import DataError, OptionError, OutputError, ParityError, WeightsError
+from whatsit.events import Decision, EpochEnded, Event, NetworkBuilt, Notice
+from whatsit.recipe import Wishes
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with photos/ of two classes, more_photos/ of the same, and new.jpg."""
     folder = tmp_path_factory.mktemp("reader")
     for root, first, n in (("photos", 0, 40), ("more_photos", 100, 5)):
@@ -33,7 +32,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
             for number in range(first, first + n):
                 Image.fromarray(coloured(colour, number)).save(folder / root / label / f"{number}.png")
     Image.fromarray(coloured("red", 500)).save(folder / "new.jpg")
-    yield folder
+    return folder
 
 
 def run(command: str, folder: Path) -> None:

@@ -10,11 +10,11 @@ import pytest
 
 pytest.importorskip("tensorboard", reason="needs the 'train' extra")
 
-from whatsit.dataset import Dataset, Sample  # noqa: E402
-from whatsit.errors import DataError, OptionError, OutputError  # noqa: E402
-from whatsit.events import EpochEnded  # noqa: E402
-from whatsit.recipe import Facts, Recipe, Wishes, choose  # noqa: E402
-from whatsit.runs import Origin, Recorder, RunFolder  # noqa: E402
+from whatsit.dataset import Dataset, Sample
+from whatsit.errors import DataError, OptionError, OutputError
+from whatsit.events import EpochEnded
+from whatsit.recipe import Facts, Recipe, Wishes, choose
+from whatsit.runs import Origin, Recorder, RunFolder
 
 RECIPE: Recipe = choose(Wishes(epochs=4), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
 ORIGIN = Origin("photos", ("a", "b"), "f" * 64, "0.1.0")

@@ -1,8 +1,6 @@
 """`python -m whatsit` is the `whatsit` command."""
 
-import sys
-
-from whatsit.apps.cli.main import main
+from whatsit.apps.cli.main import run
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run()

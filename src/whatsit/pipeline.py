@@ -255,10 +255,10 @@ def _golden(model: OpenModel, test: Dataset) -> tuple[Golden, ...]:
 
 def _calibrated(calibration: Calibration) -> Notice:
     if calibration.threshold is None:
-        return Notice(f"no threshold keeps {calibration.promise:.0%} of the answers right: every picture is answered")
+        return Notice(f"no threshold keeps {calibration.promise:.0%} of the answers right: all are given")
     return Notice(
-        f"scores below {calibration.threshold:.2f} will be answered 'not sure': that keeps {calibration.promise:.0%} of "
-        f"the answers right, and answers {calibration.coverage:.1%} of the validation pictures"
+        f"scores below {calibration.threshold:.2f} will be answered 'not sure': that keeps {calibration.promise:.0%} "
+        f"of the answers right, and answers {calibration.coverage:.1%} of the validation pictures"
     )
 
 

@@ -12,7 +12,7 @@ from whatsit.errors import ModelFileError
 
 # Its telemetry starts with the import, looks up a host and writes a device id, unless this is set before.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime  # noqa: E402
+import onnxruntime
 
 _FATAL = 4
 

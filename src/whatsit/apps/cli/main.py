@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import time
 from importlib import import_module
@@ -103,7 +104,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def run() -> None:
-    """The console script."""
+    """The console script. SIGTERM, as a cluster sends it, ends the work as Ctrl-C does: with the best so far."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())
 
 
