@@ -12,13 +12,13 @@ PAGE = Path(__file__).parents[1] / "docs" / "commands.md"
 
 
 def text() -> str:
-    context = click.Context(whatsit, info_name="whatsit", max_content_width=100, terminal_width=100)
+    context = click.Context(whatsit, info_name="whatsit", terminal_width=100, **whatsit.context_settings)
     parts = ["# Commands", "", "Made by `scripts/commands_page.py` from the commands' own help.", ""]
     parts += ["```text", whatsit.get_help(context), "```", ""]
     for name in whatsit.list_commands(context):
         command = whatsit.get_command(context, name)
         assert command is not None
-        inner = click.Context(command, info_name=name, parent=context, max_content_width=100, terminal_width=100)
+        inner = click.Context(command, info_name=name, parent=context, terminal_width=100)
         parts += [f"## whatsit {name}", "", "```text", command.get_help(inner), "```", ""]
     return "\n".join(parts)
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 import warnings
 import zlib
 from pathlib import Path
@@ -453,3 +454,12 @@ def test_photos_equal_pillow_by_the_fast_path(monkeypatch: pytest.MonkeyPatch) -
     assert len(expected) > 200
     for path, pixels in expected.items():
         check(images.load(path), pixels)
+
+
+def test_a_pillow_that_another_thread_is_only_importing_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until its import ends, sys.modules holds it without its contents."""
+    monkeypatch.setitem(sys.modules, "PIL.Image", types.ModuleType("PIL.Image"))
+    with pytest.raises(ImageError, match="no such file"):
+        images.load(tmp_path / "absent.png")

@@ -113,8 +113,3 @@ def test_type_checkers_see_the_same_names() -> None:
     (block,) = [node for node in tree.body if isinstance(node, ast.If)]
     typed = {alias.name: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert typed == whatsit._HOMES
-
-
-def test_pillow_is_there_before_threads_start() -> None:
-    """A thread that finds it half imported by another would fail: `images.load` looks for it in sys.modules."""
-    assert "PIL.Image" in names_after("import whatsit.runtime")

@@ -205,6 +205,14 @@ class TestDestination:
         assert (tmp_path / "out").stat().st_ino == inode
         assert [path.name for path in sorted((tmp_path / "out").iterdir())] == ["test", "train", "val"]
 
+    def test_beside_an_empty_folder_nothing_is_written(self, make_photos: Photos, tmp_path: Path) -> None:
+        """The folder around it may be another disk, or not to be written to."""
+        seen: set[str] = set()
+        (tmp_path / "out").mkdir()
+        look: Callable[[Event], None] = lambda _: seen.update(path.name for path in tmp_path.iterdir())  # noqa: E731
+        write(make_photos(red=3, green=3), tmp_path / "out", "1", "1", on_event=look)
+        assert seen == {"photos", "out"}
+
     def test_a_link_to_an_empty_folder_is_followed(self, make_photos: Photos, tmp_path: Path) -> None:
         (tmp_path / "real").mkdir()
         (tmp_path / "out").symlink_to("real")

@@ -103,8 +103,9 @@ def _name(source: object) -> str:
 def _load(source: Source, limits: Limits) -> Picture:
     if isinstance(source, np.ndarray):
         return _from_array(np.asarray(source), limits)
-    pillow = sys.modules.get("PIL.Image")  # where it was never imported, nobody holds one of its images
-    if pillow is not None and isinstance(source, pillow.Image):
+    # Where Pillow was never imported, or another thread is only about to, nobody holds one of its images.
+    image_class = getattr(sys.modules.get("PIL.Image"), "Image", None)
+    if image_class is not None and isinstance(source, image_class):
         _check_size(source.size, limits)
         with _pillow_warnings_off():
             return _from_pillow(source, limits)

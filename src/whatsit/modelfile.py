@@ -116,7 +116,7 @@ def read_manifest(path: Path) -> Manifest:
             accepted=f"format {FORMAT} or older",
             hint="Update whatsit: pip install --upgrade whatsit",
         )
-    if data.get("sha256") != digest and "graph_sha256" not in data:  # development files of before the whole checksum
+    if data.get("sha256") != digest:
         raise _damaged(path, "its contents do not match the checksum in its manifest")
     try:
         return _from_json(data)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NamedTuple, overload
 
 import numpy as np
-import PIL.Image  # noqa: F401  whole before threads start: `images.load` looks into it while another may be importing it
 from numpy.typing import NDArray
 
 from whatsit import images, modelfile
