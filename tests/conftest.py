@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,22 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / root
 
     return make
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user whom permissions bind, also where the tests run as root, whom they do not."""
+    root = hasattr(os, "geteuid") and os.geteuid() == 0
+    nobody = 65534
+    with tempfile.TemporaryDirectory() as folder:
+        if root:
+            os.chown(folder, nobody, nobody)
+            os.setresuid(nobody, nobody, 0)
+        try:
+            yield Path(folder)
+        finally:
+            if root:
+                os.setresuid(0, 0, 0)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
