@@ -147,7 +147,7 @@ def test_the_same_seed_gives_the_same_file(run: Any, tmp_path: Path) -> None:
 
 def test_resuming_a_finished_run_judges_it_again(run: Any) -> None:
     trained, folder, _ = run
-    again = whatsit.train(out=folder / "out", resume=True)
+    again = whatsit.train(resume=folder / "out")
     assert again.report.accuracy == trained.report.accuracy
     assert again.epochs == trained.epochs
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import inspect
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -16,9 +16,13 @@ from whatsit.dataset import Dataset, from_pairs
 from whatsit.errors import DataError, ModelFileError, did_you_mean
 from whatsit.evaluation import Judged, Report
 from whatsit.events import OnEvent, ignore
-from whatsit.recipe import Wishes, seconds
+from whatsit.preprocess import Fit
+from whatsit.recipe import Optimizer, Wishes, seconds
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
+
+if TYPE_CHECKING:
+    from whatsit.pipeline import Trained
 
 Data = str | os.PathLike[str] | Dataset
 
@@ -113,11 +117,11 @@ def train(
     network_args: dict[str, Any] | None = None,
     weights: str | os.PathLike[str] | None = None,
     preprocess: str | None = None,
-    fit: Any = None,
+    fit: Fit | None = None,
     image_size: int | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
-    optimizer: Any = None,
+    optimizer: Optimizer | None = None,
     lr: float | None = None,
     mirror: bool | None = None,
     budget: str | float | None = None,
@@ -126,11 +130,16 @@ def train(
     golden: bool = True,
     classes: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    resume: bool = False,
+    resume: bool | str | os.PathLike[str] = False,
     on_event: OnEvent = ignore,
     started: float | None = None,
-) -> Any:
-    """`whatsit train` as a function, with the same options; see `whatsit train --help`. Returns a pipeline.Trained."""
+) -> Trained:
+    """`whatsit train` as a function, with the same options; see `whatsit train --help`.
+
+    `resume` is the folder of a run that was broken off, or True for the one in `out`.
+    """
+    if not isinstance(resume, bool):
+        out, resume = resume, True
     wishes = Wishes(
         model=model,
         network_args=network_args or {},
@@ -148,10 +157,10 @@ def train(
         device=device,
         golden=golden,
     )
-    run: Callable[..., Any] = _pipeline_train()
-    source = Path(data) if isinstance(data, os.PathLike) else data
-    return run(
-        source,
+    from whatsit import pipeline  # on first use: opening a model file must not load what training needs
+
+    return pipeline.train(
+        Path(data) if isinstance(data, os.PathLike) else data,
         wishes,
         classes=classes,
         out=Path(out) if out is not None else None,
@@ -159,13 +168,6 @@ def train(
         on_event=on_event,
         started=started,
     )
-
-
-def _pipeline_train() -> Callable[..., Any]:
-    """Imported on first use: opening and using a model file must not load what training needs."""
-    from whatsit.pipeline import train as pipeline_train
-
-    return pipeline_train
 
 
 def _refuse_unknown_options(options: dict[str, Any]) -> None:

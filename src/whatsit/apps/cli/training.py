@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from whatsit.apps.cli.main import STARTED
 from whatsit.apps.cli.terminal import Lines, reporter
 from whatsit.errors import OptionError
 from whatsit.recipe import network_arguments
+
+if TYPE_CHECKING:
+    from whatsit.pipeline import Trained
 
 _CURRENT = "."  # what a bare --resume means: the run named by --out
 
@@ -85,7 +88,7 @@ def demo(page: bool, host: str, port: int, out: Path | None) -> None:
         open_page(trained.model, (), host, port, share=False)
 
 
-def result(trained: Any) -> dict[str, Any]:
+def result(trained: Trained) -> dict[str, Any]:
     """What --json prints."""
     report = trained.report
     return {
@@ -108,7 +111,7 @@ def result(trained: Any) -> dict[str, Any]:
     }
 
 
-def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, Any], report: Lines) -> Any:
+def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, Any], report: Lines) -> Trained:
     from whatsit.estimator import train as run
 
     classes = options.pop("classes", None)
@@ -151,7 +154,7 @@ def _what_to_resume(data: str | None, out: Path | None, resume: str | None) -> t
     return data, folder, True
 
 
-def _print_result(trained: Any) -> None:
+def _print_result(trained: Trained) -> None:
     report, calibration = trained.report, trained.calibration
     click.echo(
         f"Test accuracy {report.accuracy:.1%} (95 % interval {report.interval.low:.1%} to {report.interval.high:.1%}) "
