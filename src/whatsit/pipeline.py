@@ -61,13 +61,15 @@ def train(
     `started` is time.perf_counter() when the work began, for the seconds reported.
     """
     started = time.perf_counter() if started is None else started
-    notes: list[Event] = []
-    tell = _both(on_event, notes.append)
+    decisions: list[Decision] = []
+    tell = _both(on_event, lambda event: decisions.append(event) if isinstance(event, Decision) else None)
     engine = _engine()
 
     if resume and out is not None and RunFolder(out).has_recipe():
         run = RunFolder(out)
         samples, recipe, origin = _open_again(run, data, wishes, tell)
+        for what, why in origin.decisions:
+            tell(Decision(what, why))
         training_data = _decode(samples, recipe, tell)
     else:
         wishes = wishes or Wishes()
@@ -78,7 +80,8 @@ def train(
         recipe = _choose(engine, wishes, samples, tell)
         training_data = _decode(samples, recipe, tell)
         recipe = _within_budget(engine, training_data, recipe, wishes, tell)
-        origin = Origin(_where(data), samples.classes, samples.fingerprint, __version__)
+        made = tuple((decision.what, decision.why) for decision in decisions)
+        origin = Origin(_where(data), samples.classes, samples.fingerprint, __version__, made)
         run = RunFolder.create(out, samples.name)
         run.write_start(origin, recipe, samples)
 
@@ -87,7 +90,7 @@ def train(
     tell(_calibrated(calibration))
     report = _export_and_judge(fitted, calibration, training_data, samples, recipe, run, tell)
     seconds = time.perf_counter() - started
-    run_report.write(run, samples, report, fitted, calibration, recipe, notes, seconds)
+    run_report.write(run, samples, report, fitted, calibration, recipe, decisions, seconds)
     run.tidy()
     on_event(Finished(f"{run.model} holds the classifier, {run.report} what was measured"))
     return Trained(

@@ -15,7 +15,7 @@ from whatsit.dataset import SPLITS, Dataset
 from whatsit.errors import ImageError
 from whatsit.evaluation import Calibration, Report
 from whatsit.evaluation.page import RunFacts, render
-from whatsit.events import Decision, Event
+from whatsit.events import Decision
 from whatsit.recipe import Recipe
 from whatsit.runs import RunFolder
 from whatsit.training.engine import Fitted
@@ -32,7 +32,7 @@ def write(
     fitted: Fitted,
     calibration: Calibration,
     recipe: Recipe,
-    notes: Sequence[Event],
+    decisions: Sequence[Decision],
     seconds: float,
 ) -> None:
     run.write_history(fitted.history)
@@ -45,7 +45,7 @@ def write(
         counts={split: samples.part(split).counts() for split in SPLITS},
         unreadable=samples.unreadable,
         findings=doctor.examine(samples),
-        decisions=[event for event in notes if isinstance(event, Decision)],
+        decisions=decisions,
         recipe=recipe.to_dict(),
         network_table=fitted.network.table,
         total_parameters=fitted.network.total_parameters,

@@ -32,12 +32,13 @@ from whatsit.recipe import Recipe, Wishes
 
 @dataclass(frozen=True)
 class Origin:
-    """What a run was started on; enough to start it again."""
+    """What a run was started on, enough to start it again; `decisions` are (what, why), made for the user."""
 
     data: str
     classes: tuple[str, ...]
     fingerprint: str
     whatsit: str
+    decisions: tuple[tuple[str, str], ...] = ()
 
 
 class RunFolder:
@@ -111,9 +112,10 @@ class RunFolder:
         """Raises DataError if the folder holds no run of ours."""
         try:
             data = tomllib.loads(self.recipe.read_text("utf-8"))
-            origin = Origin(**{**data["run"], "classes": tuple(data["run"]["classes"])})
+            decisions = tuple((what, why) for what, why in data["run"]["decisions"])
+            origin = Origin(**{**data["run"], "classes": tuple(data["run"]["classes"]), "decisions": decisions})
             return origin, Recipe.from_dict(data["recipe"])
-        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"cannot resume the run '{self.path}'",
                 value="no recipe.toml"
