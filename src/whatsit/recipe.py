@@ -138,7 +138,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     scaling = _scaling(wishes, weights)
     preprocess = _geometry(wishes, facts, weights, model, decide)
     pretrained = weights is not None
-    epochs = wishes.epochs or _epochs(facts, pretrained, decide)
+    epochs = wishes.epochs or _epochs(wishes, facts, pretrained, decide)
     rate = wishes.learning_rate or _learning_rate(wishes.optimizer or "adamw", pretrained)
     class_weights = facts.imbalance >= 1.5
     if class_weights:
@@ -246,12 +246,13 @@ def _image_size(facts: Facts, model: str, decide: Decide) -> int:
     return size
 
 
-def _epochs(facts: Facts, pretrained: bool, decide: Decide) -> int:
+def _epochs(wishes: Wishes, facts: Facts, pretrained: bool, decide: Decide) -> int:
     """Enough passes for a small set to be seen often, few enough for a large one to end today."""
     pictures = 4_000 if pretrained else 45_000
     low, high = (3, 12) if pretrained else (10, 60)
     epochs = max(low, min(high, round(pictures / max(1, facts.n_train))))
-    decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
+    if wishes.budget is None:  # a budget has the last word, once a few steps have been timed
+        decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
     return epochs
 
 

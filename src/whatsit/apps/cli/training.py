@@ -167,7 +167,10 @@ def _print_result(trained: Trained) -> None:
             f"Training ended early ({trained.stopped}) after {trained.epochs} epochs; the best network was kept."
         )
     if trained.unreadable:
-        click.echo(f"{trained.unreadable} unreadable pictures were left out; the report names them.")
+        pictures = (
+            "1 unreadable picture was" if trained.unreadable == 1 else f"{trained.unreadable} unreadable pictures were"
+        )
+        click.echo(f"{pictures} left out; the report names them.")
     click.echo(f"Model   {trained.model}")
     click.echo(f"Report  {trained.folder / 'report.html'}")
     click.echo(f"Try it  whatsit serve -m {trained.model}")
