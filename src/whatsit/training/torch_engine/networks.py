@@ -5,6 +5,7 @@ Each gives `embed(x)`, the vector before the last layer `[N, D]`, and `classify(
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -17,21 +18,21 @@ from whatsit.events import NetworkBuilt
 from whatsit.recipe import SMALL, Recipe
 
 
-class Network(nn.Module):
+class Network(nn.Module, ABC):
     """float [N, 3, h, w], already scaled -> logits [N, K]."""
 
-    def embed(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def embed(self, x: Tensor) -> Tensor: ...
 
-    def classify(self, embedding: Tensor) -> Tensor:
-        raise NotImplementedError
+    @abstractmethod
+    def classify(self, embedding: Tensor) -> Tensor: ...
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classify(self.embed(x))
 
+    @abstractmethod
     def last_layer(self) -> nn.Module:
         """The layer that maps the embedding to the classes."""
-        raise NotImplementedError
 
 
 class SmallNetwork(Network):
