@@ -25,7 +25,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def whatsit_(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=240, env=ENVIRONMENT)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=600, env=ENVIRONMENT)
 
 
 def test_train_prints_the_accuracy_and_one_json_line(make_photos: Callable[..., Path], tmp_path: Path) -> None:
@@ -177,6 +177,8 @@ def test_bad_input_gets_one_clear_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_demo_without_the_page_reaches_its_accuracy(tmp_path: Path) -> None:
     done = whatsit_("demo", "--no-page", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
