@@ -51,6 +51,31 @@ def test_a_budget_sets_the_epochs_and_is_kept(make_photos: Callable[..., Path], 
     assert json.loads(done.stdout.splitlines()[-1])["seconds"] < 60
 
 
+@pytest.mark.parametrize("absent", ["torch", "tomli_w", "matplotlib", "sklearn"])
+def test_a_light_installation_says_what_to_install(absent: str, tmp_path: Path) -> None:
+    code = f"""
+import importlib.abc, sys
+
+class Absent(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] == {absent!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+import importlib.util
+known = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name == {absent!r} else known(name, package)
+sys.meta_path.insert(0, Absent())
+from whatsit.apps.cli.main import main
+sys.exit(main(["train", "digits"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=120)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert f"no module named '{absent}'" in done.stderr
+    assert "pip install 'whatsit[train]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_second_run_gets_a_folder_of_its_own(make_photos: Callable[..., Path], tmp_path: Path) -> None:
     photos = make_photos(red=8, green=8)
     (tmp_path / "runs" / "photos").mkdir(parents=True)

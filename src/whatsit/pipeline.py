@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from whatsit.version import __version__
 
 _GOLDEN = 10
 _PARITY_PICTURES = 256
+_WANTED = ("torch", "timm", "onnx", "onnxscript", "safetensors", "tomli_w", "tensorboard", "jinja2", "matplotlib")
 
 
 @dataclass(frozen=True)
@@ -288,6 +290,10 @@ def _refuse_unlearnable(samples: Dataset) -> None:
 
 
 def _engine() -> Engine:
+    """Raises MissingExtraError for any part of the extra, before any work, however late that part would be wanted."""
+    for module in _WANTED:
+        if find_spec(module) is None:
+            raise MissingExtraError("train a classifier", module=module, extra="train")
     try:
         from whatsit.training.torch_engine import TorchEngine
     except ImportError as error:

@@ -21,8 +21,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import tomli_w
-
 from whatsit import storage
 from whatsit.dataset import Dataset
 from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError
@@ -79,6 +77,8 @@ class RunFolder:
 
     def write_start(self, origin: Origin, recipe: Recipe, samples: Dataset) -> None:
         """The split, then the recipe: where there is a recipe, there is a run to resume."""
+        import tomli_w
+
         rows = [(s.name, s.label, s.split or "", s.content) for s in samples.samples]
         storage.write_whole(self.split, _csv(("path", "label", "split", "sha256"), rows))
         storage.write_whole(self.recipe, tomli_w.dumps({"run": asdict(origin), "recipe": recipe.to_dict()}))

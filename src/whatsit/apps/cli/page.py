@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -44,6 +45,12 @@ def open_page(model: Path, examples: tuple[Path, ...], host: str, port: int, sha
     with Page(opened, examples) as page, page.open(host, port, share) as running:
         click.echo(f"The page is at {running} (Ctrl-C ends it)", err=True)
         running.wait()
+
+
+def refuse_missing_page() -> None:
+    """Raise MissingExtraError before a training that is to end in a page, not after it."""
+    if find_spec("gradio") is None:
+        raise MissingExtraError("open the page", module="gradio", extra="web")
 
 
 def refuse_port_in_use(host: str, port: int) -> None:
