@@ -69,6 +69,30 @@ def test_a_resumed_run_keeps_its_recipe(tmp_path: Path) -> None:
             run.refuse_other_wishes(RECIPE, wishes)
 
 
+def test_the_same_command_resumes_a_run_whose_budget_has_set_its_epochs(tmp_path: Path) -> None:
+    recipe = replace(RECIPE, budget=60.0, epochs=3, model="resnet18")
+    RunFolder(tmp_path).refuse_other_wishes(recipe, Wishes(epochs=100, budget=60.0, model="timm:resnet18"))
+
+
+@pytest.mark.parametrize(
+    "wishes", [Wishes(budget=5.0), Wishes(network_args={"a": 1}), Wishes(weights=Path("other.safetensors"))]
+)
+def test_no_wish_is_silently_ignored_on_resuming(wishes: Wishes, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="cannot resume"):
+        RunFolder(tmp_path).refuse_other_wishes(RECIPE, wishes)
+
+
+def test_a_discarded_run_takes_nothing_of_others_along(tmp_path: Path) -> None:
+    run, other = (RunFolder.create(tmp_path / name, "x") for name in ("run", "other"))
+    for each in (run, other):
+        each.write_start(ORIGIN, RECIPE, SAMPLES)
+    (other.path / "notes.txt").write_text("mine")
+    run.discard()
+    other.discard()
+    assert not run.path.exists()
+    assert [path.name for path in other.path.iterdir()] == ["notes.txt"]
+
+
 def test_curves_are_written_while_the_run_goes_on_and_anew_when_it_resumes(tmp_path: Path) -> None:
     run = RunFolder.create(tmp_path / "run", "x")
     for _ in range(2):

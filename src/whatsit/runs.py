@@ -12,6 +12,7 @@ runs/<name>/
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import shutil
@@ -87,9 +88,14 @@ class RunFolder:
         """A resumed run keeps its recipe; asking for another one is a mistake worth saying."""
         if wishes is None:
             return
-        now = {
-            "model": (wishes.model, recipe.model),
-            "epochs": (wishes.epochs, recipe.epochs),
+        network_args = {**recipe.network_args, **wishes.network_args}
+        now: dict[str, tuple[object, object]] = {
+            "model": (wishes.model and wishes.model.removeprefix("timm:"), recipe.model),
+            "network-arg": (network_args, recipe.network_args),
+            "weights": (str(wishes.weights.resolve()) if wishes.weights else None, recipe.weights),
+            "budget": (wishes.budget, recipe.budget),
+            # With a budget, the recipe holds the epochs that fit into it, not those asked for.
+            "epochs": (wishes.epochs if recipe.budget is None else None, recipe.epochs),
             "batch-size": (wishes.batch_size, recipe.batch_size),
             "image-size": (wishes.image_size, recipe.preprocess.size[0]),
             "seed": (wishes.seed, recipe.seed),
@@ -145,7 +151,13 @@ class RunFolder:
                 self.checkpoint.parent.rmdir()
 
     def discard(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the run, and its folder too unless somebody has put something else there."""
+        for folder in (self.checkpoint.parent, self.tensorboard):
+            shutil.rmtree(folder, ignore_errors=True)
+        for file in (self.recipe, self.split, self.history):
+            file.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.rmdir()
 
 
 class Recorder:
