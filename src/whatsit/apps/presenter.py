@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from whatsit.evaluation.report import percent
+
 if TYPE_CHECKING:
     from whatsit.modelfile import Manifest
     from whatsit.runtime.prediction import Prediction
@@ -62,16 +64,6 @@ def about(manifest: Manifest) -> list[tuple[str, str]]:
         ("Pretrained weights", _weights(manifest)),
         ("Made by", f"whatsit {manifest.whatsit or '?'}" + (f", {manifest.created[:10]}" if manifest.created else "")),
     ]
-
-
-def percent(share: float, digits: int = 1) -> str:
-    """A share in per cent that is never rounded up to all or down to nothing."""
-    least = 10.0**-digits
-    if 0 < share * 100 < least / 2:
-        return f"< {least:.{digits}f} %"
-    if 100 - least / 2 <= share * 100 < 100:
-        return f"> {100 - least:.{digits}f} %"
-    return f"{share * 100:.{digits}f} %"
 
 
 def duration(seconds: float) -> str:

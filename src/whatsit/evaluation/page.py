@@ -21,6 +21,7 @@ from whatsit.errors import MissingExtraError
 from whatsit.evaluation import plots
 from whatsit.evaluation.calibration import Calibration
 from whatsit.evaluation.report import ClassScore, Judged, Report
+from whatsit.evaluation.report import percent as plain_percent
 from whatsit.events import Decision, EpochEnded
 
 if TYPE_CHECKING:
@@ -286,15 +287,10 @@ def _plain(value: object) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """A share in per cent that is never rounded up to all or down to nothing."""
+    """The same as everywhere, or a dash for what was not measured."""
     if share is None or not math.isfinite(share):
         return _NOTHING
-    step = 10.0**-digits
-    if 0 < share * 100 < step / 2:
-        return f"<\u00a0{step:.{digits}f}\u00a0%"
-    if 100 - step / 2 <= share * 100 < 100:
-        return f">\u00a0{100 - step:.{digits}f}\u00a0%"
-    return f"{share * 100:.{digits}f}\u00a0%"
+    return plain_percent(share, digits).replace(" ", "\u00a0")  # number and sign stay on one line
 
 
 def decimal(value: float, digits: int = 3) -> str:

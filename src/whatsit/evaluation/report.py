@@ -162,3 +162,13 @@ def class_scores(confusion: NDArray[np.int64], labels: Sequence[str]) -> tuple[C
         ClassScore(label, float(precision[i]), float(recall[i]), float(f1[i]), int(support[i]))
         for i, label in enumerate(labels)
     )
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """A share in per cent that is never rounded up to all or down to nothing."""
+    least = 10.0**-digits
+    if 0 < share * 100 < least / 2:
+        return f"< {least:.{digits}f} %"
+    if 100 - least / 2 <= share * 100 < 100:
+        return f"> {100 - least:.{digits}f} %"
+    return f"{share * 100:.{digits}f} %"

@@ -20,6 +20,7 @@ from whatsit.apps import presenter
 from whatsit.apps.web import examples as clickable
 from whatsit.apps.web.server import OpenPage, open_page
 from whatsit.errors import ImageError
+from whatsit.evaluation.report import percent
 from whatsit.runtime.open_model import OpenModel
 from whatsit.runtime.prediction import Prediction
 
@@ -195,7 +196,7 @@ def statement(prediction: Prediction, name: str, why: str = "") -> str:
 def _headline(kind: str, prediction: Prediction) -> str:
     words = presenter.headline(prediction)
     if kind == "sure":  # the score stands back, so that it does not run into a label that ends in a number
-        score = presenter.percent(prediction.score or 0.0)
+        score = percent(prediction.score or 0.0)
         text = f"{_text(words.removesuffix(score))}<span>{_text(score)}</span>"
     else:
         text = _text(words[:1].upper() + words[1:])
@@ -205,7 +206,7 @@ def _headline(kind: str, prediction: Prediction) -> str:
 def _bars(prediction: Prediction) -> str:
     rows = "".join(
         f"<tr><th scope='row'>{_text(label)}</th>"
-        f"<td><div style='width:{score:.2%}'></div></td><td>{_text(presenter.percent(score))}</td></tr>"
+        f"<td><div style='width:{score:.2%}'></div></td><td>{_text(percent(score))}</td></tr>"
         for label, score in presenter.bars(prediction, _TOP)
     )
     return f"<table class='bars'>{rows}</table>"
