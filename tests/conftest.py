@@ -23,6 +23,16 @@ def shared() -> Path:
     return SHARED
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The tests neither read nor fill the cache of the person who runs them."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHATSIT_CACHE", str(folder))
+        patch.delenv("WHATSIT_WEIGHTS", raising=False)
+        yield folder
+
+
 def coloured(label: str, number: int, size: int = 24) -> NDArray[np.uint8]:
     """A picture whose mean colour tells its class ("red", "green" or "blue"), with noise that tells it from others."""
     rng = np.random.default_rng((number, *label.encode()))

@@ -19,7 +19,7 @@ import whatsit
 from whatsit import modelfile, pipeline
 from whatsit.errors import DataError, OptionError, OutputError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, NetworkBuilt, Notice
-from whatsit.recipe import Wishes
+from whatsit.wishes import Wishes
 
 
 def table(path: Path) -> list[dict[str, str]]:

@@ -146,4 +146,13 @@ def test_scalings_by_name() -> None:
     assert (white - imagenet.mean[2]) / imagenet.std[2] == pytest.approx(2.64)
     with pytest.raises(OptionError, match="imagenet"):
         scaling_named("imagnet")
-    assert len(SCALINGS) == 4
+    assert len(SCALINGS) == 7
+
+
+def test_keras_applications_names_stand_for_their_scaling() -> None:
+    assert scaling_named("mobilenet_v2") == scaling_named("-1..1")
+    assert scaling_named("vgg16") == scaling_named("caffe")
+    assert scaling_named("caffe").bgr
+    caffe = scaling_named("caffe")
+    red = [(value / 255 - caffe.mean[0]) / caffe.std[0] for value in (0, 255)]
+    assert red == [pytest.approx(-123.68), pytest.approx(131.32)]

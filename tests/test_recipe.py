@@ -11,13 +11,24 @@ import pytest
 import tomli_w
 
 from whatsit.errors import OptionError, WeightsError
-from whatsit.recipe import Facts, Recipe, Wishes, check_positive, choose, network_arguments, seconds, with_epochs
+from whatsit.preprocess import Preprocess
+from whatsit.recipe import Augmentation, Facts, Recipe, choose, default_model, for_pretrained, with_epochs
 from whatsit.weights import WeightsFile
+from whatsit.wishes import Wishes, check_positive, network_arguments, seconds
 
 SQUARE = Facts(n_train=1000, n_classes=4, imbalance=1.0, height=32, width=32, grey=False)
 PHOTOS = replace(SQUARE, height=480, width=640)
 WEIGHTS = WeightsFile(
-    Path("w.safetensors"), "ab" * 32, "mobilenetv2_100", {"pad_type": "same"}, (224, 224), "-1..1", "bicubic", "MIT"
+    Path("w.safetensors"),
+    "ab" * 32,
+    name="mobilenet_v2",
+    framework="torch",
+    network="mobilenetv2_100",
+    arguments={"pad_type": "same"},
+    input_size=(224, 224),
+    preprocess="-1..1",
+    interpolation="bicubic",
+    licence="MIT",
 )
 
 
@@ -63,6 +74,92 @@ def test_a_weights_description_need_not_be_repeated() -> None:
     assert recipe.preprocess.size == (224, 224)
     assert recipe.frozen_statistics
     assert recipe.backbone_rate < 1
+
+
+def test_a_pretrained_network_stays_as_it_is_unless_more_is_asked_for() -> None:
+    recipe, decisions = choose(Wishes(), PHOTOS, WEIGHTS, "cpu")
+    assert (recipe.method, recipe.finetune, recipe.epochs) == ("transfer", "no", 0)
+    assert any("stays as it is" in decision.what for decision in decisions)
+    assert chosen(Wishes(finetune="last"), PHOTOS, WEIGHTS).finetune == "last"
+    assert chosen(Wishes(epochs=3), PHOTOS, WEIGHTS).finetune == "all"
+    assert chosen(Wishes(budget=60.0), PHOTOS, WEIGHTS).finetune == "all"
+    assert chosen(Wishes(finetune="last"), PHOTOS, WEIGHTS).epochs > 0
+
+
+def test_earlier_layers_learn_more_slowly() -> None:
+    recipe = chosen(Wishes(finetune="all"), PHOTOS, WEIGHTS)
+    assert recipe.backbone_rate < 1
+    assert recipe.layer_decay < 1
+
+
+def test_only_a_pretrained_network_is_fine_tuned() -> None:
+    with pytest.raises(OptionError, match="--model mobilenet_v2"):
+        chosen(Wishes(finetune="all"))
+
+
+def test_weights_for_another_framework_than_asked_are_refused() -> None:
+    with pytest.raises(WeightsError, match="--framework torch"):
+        chosen(Wishes(framework="keras"), PHOTOS, WEIGHTS)
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenetv2_100", "timm:mobilenetv2_100"])
+def test_a_network_goes_by_its_catalogue_name_and_the_frameworks(name: str) -> None:
+    assert chosen(Wishes(model=name), PHOTOS, WEIGHTS).model == "mobilenetv2_100"
+
+
+@pytest.mark.parametrize(
+    ("facts", "model"), [(replace(SQUARE, height=64, width=48), "small"), (replace(SQUARE, height=65), "mobilenet_v2")]
+)
+def test_small_pictures_are_learned_from_scratch_and_others_by_transfer(facts: Facts, model: str) -> None:
+    assert default_model(facts) == model
+
+
+def test_the_vgg16_tutorial_is_followed_to_the_letter() -> None:
+    recipe = chosen(Wishes(recipe="tutorial_vgg16"), PHOTOS)
+    assert (recipe.model, recipe.last_layers, recipe.finetune, recipe.method) == ("vgg16", "tutorial", "3", "whole")
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("rmsprop", 1e-4, "constant")
+    assert (recipe.epochs, recipe.batch_size, recipe.preprocess.size, recipe.dropout) == (5, 32, (224, 224), 0.5)
+    assert recipe.augmentation == Augmentation(False, 0, 0, 0, 0)
+    assert (recipe.mixup, recipe.ema, recipe.label_smoothing, recipe.class_weights) == (0, 0, 0, False)
+    assert chosen(Wishes(recipe="tutorial_vgg16", framework="keras"), PHOTOS).model == "VGG16"
+    assert chosen(Wishes(recipe="tutorial_vgg16", framework="keras"), PHOTOS).scaling == "caffe"
+
+
+def test_a_network_used_as_it_came_keeps_its_published_geometry() -> None:
+    published = replace(WEIGHTS, fit="crop", resize_shorter=256)
+    recipe = for_pretrained(published)
+    assert recipe.preprocess == Preprocess("crop", (224, 224), "bicubic", 256)
+    assert recipe.scaling == "-1..1"
+
+
+@pytest.mark.parametrize("field", ["network", "preprocess", "input_size"])
+def test_what_a_description_leaves_out_is_named(field: str) -> None:
+    with pytest.raises(WeightsError, match=field.replace("_", " ")):
+        for_pretrained(replace(WEIGHTS, **{field: None}))
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        Wishes(finetune="some"),
+        Wishes(finetune="0"),
+        Wishes(finetune="-1"),
+        Wishes(mixup=-0.1),
+        Wishes(ema=1.0),
+        Wishes(ema=-0.5),
+        Wishes(learning_rate=0.0),
+    ],
+)
+def test_impossible_fine_tuning_is_refused_early(wishes: Wishes) -> None:
+    with pytest.raises(OptionError):
+        check_positive(wishes)
+
+
+def test_stronger_augmentation_varies_more() -> None:
+    zooms = [chosen(Wishes(augment=how)).augmentation.zoom for how in ("none", "light", "medium", "strong")]  # type: ignore[arg-type]
+    assert zooms == sorted(zooms)
+    assert zooms[0] == 0
+    assert not chosen(Wishes(augment="none")).augmentation.mirror
 
 
 def test_the_user_overrides_the_description() -> None:

@@ -13,11 +13,12 @@ pytest.importorskip("tensorboard", reason="needs the 'train' extra")
 from whatsit.dataset import Dataset, Sample
 from whatsit.errors import DataError, OptionError, OutputError
 from whatsit.events import EpochEnded
-from whatsit.recipe import Facts, Recipe, Wishes, choose
+from whatsit.recipe import Facts, Recipe, choose
+from whatsit.wishes import Wishes
 from whatsit.runs import Origin, Recorder, RunFolder
 
 RECIPE: Recipe = choose(Wishes(epochs=4), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
-ORIGIN = Origin("photos", ("a", "b"), "f" * 64, "0.1.0", (("4 epochs", "because"),))
+ORIGIN = Origin("photos", "", ("a", "b"), "f" * 64, "0.1.0", (("4 epochs", "because"),))
 SAMPLES = Dataset("photos", (Sample("a/1.png", Path("a/1.png"), "a", "train", content="c" * 64),), ("a", "b"))
 EPOCH = EpochEnded(1, 4, 0.5, 0.8, 0.6, 0.7, 0.001, 1.5, True)
 

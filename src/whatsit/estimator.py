@@ -7,19 +7,20 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
 from whatsit import sources
+from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset, from_pairs
 from whatsit.errors import DataError, ModelFileError, did_you_mean
 from whatsit.evaluation import Judged, Report
 from whatsit.events import OnEvent, ignore
 from whatsit.preprocess import Fit
-from whatsit.recipe import Optimizer, Wishes, seconds
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
+from whatsit.wishes import Augment, Optimizer, Preset, Wishes, seconds
 
 if TYPE_CHECKING:
     from whatsit.pipeline import Trained
@@ -113,6 +114,8 @@ def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Classif
 def train(
     data: Data | None = None,
     *,
+    recipe: Preset | None = None,
+    framework: Framework | None = None,
     model: str | None = None,
     network_args: dict[str, Any] | None = None,
     weights: str | os.PathLike[str] | None = None,
@@ -122,12 +125,18 @@ def train(
     epochs: int | None = None,
     batch_size: int | None = None,
     optimizer: Optimizer | None = None,
-    lr: float | None = None,
+    lr: float | Literal["auto"] | None = None,
+    finetune: str | int | None = None,
+    augment: Augment | None = None,
     mirror: bool | None = None,
+    mixup: float | None = None,
+    ema: float | None = None,
     budget: str | float | None = None,
     seed: int | None = None,
     device: str | None = None,
+    offline: bool = False,
     golden: bool = True,
+    data_dir: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     resume: bool | str | os.PathLike[str] = False,
@@ -136,25 +145,34 @@ def train(
 ) -> Trained:
     """`whatsit train` as a function, with the same options; see `whatsit train --help`.
 
+    `weights` is a file, or "none" to learn from scratch; without it a named `model` comes with its published weights.
     `resume` is the folder of a run that was broken off, or True for the one in `out`.
     """
     if not isinstance(resume, bool):
         out, resume = resume, True
     wishes = Wishes(
+        recipe=recipe,
+        framework=framework,
         model=model,
         network_args=network_args or {},
-        weights=Path(weights) if weights is not None else None,
+        weights=Path(weights) if weights not in (None, "none") else None,
+        random_weights=weights == "none",
         preprocess=preprocess,
         fit=fit,
         image_size=image_size,
         epochs=epochs,
         batch_size=batch_size,
         optimizer=optimizer,
-        learning_rate=lr,
+        learning_rate=lr if lr == "auto" or lr is None else float(lr),
+        finetune=str(finetune) if finetune is not None else None,
+        augment=augment,
         mirror=mirror,
+        mixup=mixup,
+        ema=ema,
         budget=seconds(str(budget)) if budget is not None else None,
         seed=seed,
         device=device,
+        offline=offline,
         golden=golden,
     )
     from whatsit import pipeline  # on first use: opening a model file must not load what training needs
@@ -163,6 +181,7 @@ def train(
         Path(data) if isinstance(data, os.PathLike) else data,
         wishes,
         classes=classes,
+        data_dir=Path(data_dir) if data_dir is not None else None,
         out=Path(out) if out is not None else None,
         resume=resume,
         on_event=on_event,

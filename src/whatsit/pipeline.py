@@ -1,6 +1,6 @@
 """START HERE: the whole journey, from a folder of pictures to one file.
 
-open -> read -> split -> examine -> choose a recipe -> fit -> calibrate -> export and check -> judge once -> write
+open -> read -> split -> examine -> choose a recipe -> learn -> calibrate -> export and check -> judge once -> write
 """
 
 from __future__ import annotations
@@ -9,29 +9,36 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
-from whatsit import dataset, doctor, modelfile, run_report, sources, weights
+from whatsit import dataset, doctor, modelfile, pretrained, run_report, sources, storage, weights
+from whatsit.catalogue import Framework
 from whatsit.dataset import SPLITS, Dataset
 from whatsit.errors import DataError, MissingExtraError
-from whatsit.evaluation import Calibration, Report, calibrate
+from whatsit.evaluation import Calibration, Report, calibrate, plots
 from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
+from whatsit.learning import GetEngine, Learned, Settle, learn
 from whatsit.modelfile import Golden, Manifest
-from whatsit.recipe import Recipe, Wishes, check_positive, choose, facts_of, with_epochs
+from whatsit.recipe import SMALL, Facts, Recipe, choose, default_model, facts_of
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 from whatsit.training import pictures
-from whatsit.training.engine import Engine, Fitted, TrainingData
+from whatsit.training.engine import Engine, Fitted, RateTest
+from whatsit.transfer import backbone as backbones
 from whatsit.version import __version__
+from whatsit.weights import WeightsFile
+from whatsit.wishes import Wishes, check_positive
 
 _GOLDEN = 10
-_PARITY_PICTURES = 256
-_WANTED = ("torch", "timm", "onnx", "onnxscript", "safetensors", "tomli_w", "tensorboard", "jinja2", "matplotlib")
+_WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplotlib")
+_WANTED = (*_WANTED_BY_ALL, "torch", "timm", "onnxscript", "safetensors")
+_DEFAULT = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
 
 
 @dataclass(frozen=True)
@@ -54,6 +61,7 @@ def train(
     *,
     classes: Sequence[str] | None = None,
     out: Path | None = None,
+    data_dir: Path | None = None,
     resume: bool = False,
     on_event: OnEvent = ignore,
     started: float | None = None,
@@ -65,34 +73,39 @@ def train(
     started = time.perf_counter() if started is None else started
     decisions: list[Decision] = []
     tell = _both(on_event, lambda event: decisions.append(event) if isinstance(event, Decision) else None)
-    engine = _engine()
 
     if resume and out is not None and RunFolder(out).has_recipe():
         run = RunFolder(out)
         samples, recipe, origin = _open_again(run, data, wishes, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
-        training_data = _decode(samples, recipe, tell)
+        get_engine = cache(partial(_engine, recipe.framework))
     else:
         wishes = wishes or Wishes()
         if resume and out is not None:
             RunFolder(out).clear_false_start()
-        _check_early(engine, wishes, out)
-        samples = prepare(_named(data), classes, tell)
-        recipe = _choose(engine, wishes, samples, tell)
-        training_data = _decode(samples, recipe, tell)
-        recipe = _within_budget(engine, training_data, recipe, wishes, tell)
-        made = tuple((decision.what, decision.why) for decision in decisions)
-        origin = Origin(_where(data), samples.classes, samples.fingerprint, __version__, made)
+        get_engine = cache(partial(_engine, framework_of(wishes)))
+        _check_early(get_engine, wishes, out)
+        samples = prepare(_named(data), classes, tell, data_dir)
+        recipe = _choose(get_engine, wishes, samples, tell)
         run = RunFolder.create(out, samples.name)
-        run.write_start(origin, recipe, samples)
 
-    fitted = _fit(engine, training_data, recipe, run, tell)
-    calibration = calibrate(fitted.logits(training_data.validation_pictures), training_data.validation_targets)
+    def settle(settled: Recipe, test: RateTest | None = None) -> None:
+        made = tuple((decision.what, decision.why) for decision in decisions)
+        where = str(data_dir.resolve()) if data_dir else ""
+        origin = Origin(_where(data), where, samples.classes, samples.fingerprint, __version__, made)
+        run.write_start(origin, settled, samples)
+        if test is not None:
+            plots.rate_test_png(test.rates, test.losses, settled.learning_rate, run.rate_test)
+
+    if not run.has_recipe():
+        settle(recipe)
+    learned = _learn(get_engine, samples, recipe, run, settle, tell)
+    calibration = calibrate(learned.validation_logits, samples.part("validation").targets())
     tell(_calibrated(calibration))
-    report = _export_and_judge(fitted, calibration, training_data, samples, recipe, run, tell)
+    report = _export_and_judge(learned, calibration, samples, run, tell)
     seconds = time.perf_counter() - started
-    run_report.write(run, samples, report, fitted, calibration, recipe, decisions, seconds)
+    run_report.write(run, samples, report, learned.fitted, calibration, learned.recipe, decisions, seconds)
     run.tidy()
     on_event(Finished(f"{run.model} holds the classifier, {run.report} what was measured"))
     return Trained(
@@ -101,17 +114,22 @@ def train(
         report=report,
         calibration=calibration,
         unreadable=len(samples.unreadable),
-        epochs=len(fitted.history),
-        stopped=fitted.stopped,
+        epochs=len(learned.fitted.history),
+        stopped=learned.fitted.stopped,
         seconds=seconds,
     )
 
 
-def prepare(data: str | Path | Dataset, classes: Sequence[str] | None = None, on_event: OnEvent = ignore) -> Dataset:
+def prepare(
+    data: str | Path | Dataset,
+    classes: Sequence[str] | None = None,
+    on_event: OnEvent = ignore,
+    data_dir: Path | None = None,
+) -> Dataset:
     """Open, read, split and examine. Raises DataError where there is nothing to learn."""
-    opened = data if isinstance(data, Dataset) else sources.open_data(data, classes)
+    opened = data if isinstance(data, Dataset) else sources.open_data(data, classes, data_dir)
     _refuse_one_class(opened)
-    samples = dataset.complete(dataset.read(opened, on_event))
+    samples = dataset.complete(dataset.read(opened, on_event, storage.cache_folder() / "readings.sqlite"))
     _refuse_unlearnable(samples)
     for finding in doctor.examine(samples):
         on_event(Notice(f"{finding.text}. {finding.hint}", finding.pictures))
@@ -120,22 +138,42 @@ def prepare(data: str | Path | Dataset, classes: Sequence[str] | None = None, on
     return samples
 
 
-def _check_early(engine: Engine, wishes: Wishes, out: Path | None) -> None:
+def _check_early(get_engine: GetEngine, wishes: Wishes, out: Path | None) -> None:
     """Refuse what can be refused before any picture is read."""
     check_positive(wishes)
     if out is not None:
         RunFolder.refuse_used(out)
-    if wishes.model is not None:
-        engine.check_model(wishes.model)
+    if wishes.weights is not None:
+        weights.describe(wishes.weights)
+    elif wishes.model == SMALL or (wishes.model is not None and wishes.random_weights):
+        get_engine().check_model(wishes.model)
+    elif wishes.model is not None:
+        pretrained.locate(wishes.model, wishes.framework, wishes.offline, ignore)
 
 
-def _choose(engine: Engine, wishes: Wishes, samples: Dataset, tell: OnEvent) -> Recipe:
-    described = weights.describe(wishes.weights) if wishes.weights else None
-    recipe, decisions = choose(wishes, facts_of(samples), described, engine.device(wishes.device))
+def _choose(get_engine: GetEngine, wishes: Wishes, samples: Dataset, tell: OnEvent) -> Recipe:
+    facts = facts_of(samples)
+    found = _weights(wishes, facts, tell)
+    described = found and replace(found, framework=found.framework or framework_of(wishes))
+    recipe, decisions = choose(wishes, facts, described, wishes.device or "auto")
     for decision in decisions:
         tell(decision)
-    engine.check_recipe(recipe, len(samples.classes))
+    known = backbones.ready(recipe, len(samples.classes), storage.cache_folder() / "backbones")
+    if recipe.method == "transfer" and recipe.finetune == "no" and known:
+        return replace(recipe, device="cpu")  # no need for the framework: its graph is there, and was checked
+    recipe = replace(recipe, device=get_engine().device(wishes.device))
+    get_engine().check_recipe(recipe, len(samples.classes))
     return recipe
+
+
+def _weights(wishes: Wishes, facts: Facts, tell: OnEvent) -> WeightsFile | None:
+    """The pretrained weights to start from, fetched if need be; None to learn from scratch."""
+    if wishes.weights is not None:
+        return weights.describe(wishes.weights)
+    model = wishes.model or _DEFAULT.get(wishes.recipe or "") or default_model(facts)
+    if wishes.random_weights or model == SMALL:
+        return None
+    return pretrained.locate(model, wishes.framework, wishes.offline, tell)
 
 
 def _open_again(
@@ -144,7 +182,8 @@ def _open_again(
     """The data and recipe of a run that was broken off; both must be what they were."""
     origin, recipe = run.read_recipe()
     run.refuse_other_wishes(recipe, wishes)
-    samples = prepare(origin.data if data is None else data, origin.classes, tell)
+    where = Path(origin.data_dir) if origin.data_dir else None
+    samples = prepare(origin.data if data is None else data, origin.classes, tell, where)
     if samples.fingerprint != origin.fingerprint:
         raise DataError(
             f"cannot resume the run '{run.path}'",
@@ -155,70 +194,47 @@ def _open_again(
     return samples, recipe, origin
 
 
-def _decode(samples: Dataset, recipe: Recipe, tell: OnEvent) -> TrainingData:
-    train, validation = samples.part("train"), samples.part("validation")
-    return TrainingData(
-        train_pictures=pictures.decode(train, recipe.preprocess, tell),
-        train_targets=train.targets(),
-        validation_pictures=pictures.decode(validation, recipe.preprocess, tell),
-        validation_targets=validation.targets(),
-        classes=samples.classes,
-    )
-
-
-def _within_budget(engine: Engine, data: TrainingData, recipe: Recipe, wishes: Wishes, tell: OnEvent) -> Recipe:
-    """With a budget and no number of epochs asked for, the budget decides it."""
-    if wishes.budget is None:
-        return recipe
-    fitting = engine.plan(data, recipe)
-    if wishes.epochs is not None and wishes.epochs <= fitting:
-        return recipe
-    tell(Decision(f"{fitting} epochs", f"that is what fits into {wishes.budget:g} s on this machine"))
-    return with_epochs(recipe, fitting)
-
-
-def _fit(engine: Engine, data: TrainingData, recipe: Recipe, run: RunFolder, tell: OnEvent) -> Fitted:
+def _learn(
+    get_engine: GetEngine, samples: Dataset, recipe: Recipe, run: RunFolder, settle: Settle, tell: OnEvent
+) -> Learned:
     recorder = Recorder(run)
     try:
-        return engine.fit(data, recipe, run.checkpoint, _both(recorder, tell))
-    finally:
-        recorder.close()
+        return learn(get_engine, samples, recipe, run.checkpoint, settle, _both(recorder, tell))
+    except BaseException:
         if not run.checkpoint.exists():  # it was stopped before there was anything to resume
             run.discard()
+        raise
+    finally:
+        recorder.close()
 
 
 def _export_and_judge(
-    fitted: Fitted,
-    calibration: Calibration,
-    data: TrainingData,
-    samples: Dataset,
-    recipe: Recipe,
-    run: RunFolder,
-    tell: OnEvent,
+    learned: Learned, calibration: Calibration, samples: Dataset, run: RunFolder, tell: OnEvent
 ) -> Report:
     """Write the file, prove that it answers as the network did, and only then look at the test pictures, with it."""
     tell(Notice("exporting and checking the model file"))
-    graph = fitted.onnx(calibration.temperature)
-    held_out = data.validation_pictures[:_PARITY_PICTURES]
-    expected = softmax(fitted.logits(held_out) / calibration.temperature)
+    graph = learned.fitted.onnx(calibration.temperature)
+    expected = softmax(learned.validation_logits[: len(learned.held_out)] / calibration.temperature)
 
     def check(path: Path) -> None:
-        modelfile.check_parity(OpenModel(path).answers(held_out), expected)
+        modelfile.check_parity(OpenModel(path).answers(learned.held_out), expected)
 
-    manifest = _manifest(samples, calibration, recipe, fitted)
+    manifest = _manifest(samples, calibration, learned)
     modelfile.write(run.candidate, graph, manifest, check)
     model = OpenModel(run.candidate)
     test = replace(samples, given_splits=frozenset(SPLITS))
-    report = evaluate(model, test, "test", tell).report
-    golden = _golden(model, samples.part("test")) if recipe.golden else ()
+    answered = {content: softmax(row[None] / calibration.temperature)[0] for content, row in learned.answered.items()}
+    report = evaluate(model, test, "test", tell, answered).report
+    golden = _golden(model, samples.part("test")) if learned.recipe.golden else ()
     modelfile.write(run.model, graph, replace(manifest, measured=report.to_json(), golden=golden), check)
+    learned.fitted.write_native(run.path)
     return report
 
 
-def _manifest(samples: Dataset, calibration: Calibration, recipe: Recipe, fitted: Fitted) -> Manifest:
+def _manifest(samples: Dataset, calibration: Calibration, learned: Learned) -> Manifest:
     return Manifest(
         labels=samples.classes,
-        preprocess=recipe.preprocess,
+        preprocess=learned.recipe.preprocess,
         threshold=calibration.threshold,
         calibration=vars(calibration),
         data={
@@ -228,8 +244,8 @@ def _manifest(samples: Dataset, calibration: Calibration, recipe: Recipe, fitted
             "unreadable": len(samples.unreadable),
         },
         known=modelfile.known_contents(s.content for s in samples.samples if s.split != "test"),
-        recipe=recipe.to_dict(),
-        weights=_weights_origin(recipe, fitted),
+        recipe=learned.recipe.to_dict(),
+        weights=_weights_origin(learned.recipe, learned.fitted),
         whatsit=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -289,12 +305,26 @@ def _refuse_unlearnable(samples: Dataset) -> None:
         )
 
 
-def _engine() -> Engine:
-    """Raises MissingExtraError for any part of the extra, before any work, however late that part would be wanted."""
-    for module in _WANTED:
+def framework_of(wishes: Wishes) -> Framework:
+    """The framework that was asked for, in so many words or by what only one of them can read."""
+    described = weights.describe(wishes.weights).framework if wishes.weights else None
+    if wishes.framework is None and (described == "keras" or (wishes.model or "").startswith("keras:")):
+        return "keras"
+    return wishes.framework or "torch"
+
+
+def _engine(framework: Framework) -> Engine:
+    """Raises MissingExtraError for any part of the extras, before any work, however late that part would be wanted."""
+    for module in _WANTED if framework == "torch" else (*_WANTED_BY_ALL, "keras"):
         if find_spec(module) is None:
-            raise MissingExtraError("train a classifier", module=module, extra="train")
+            raise MissingExtraError(
+                "train a classifier", module=module, extra="keras" if module == "keras" else "train"
+            )
     try:
+        if framework == "keras":
+            from whatsit.training.keras_engine import KerasEngine
+
+            return KerasEngine()
         from whatsit.training.torch_engine import TorchEngine
     except ImportError as error:
         raise MissingExtraError("train a classifier", module=error.name or "torch", extra="train") from None

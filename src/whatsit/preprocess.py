@@ -112,24 +112,48 @@ class Preprocess:
 
 @dataclass(frozen=True)
 class Scaling:
-    """What the graph does to pixel values 0..255 first: `(value / 255 - mean) / std`, per RGB channel."""
+    """What the graph does to pixel values 0..255 first: `(value / 255 - mean) / std`, per RGB channel.
+
+    With `bgr`, the channels are then put into the order blue, green, red, as networks that came from Caffe want them.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    bgr: bool = False
 
+
+_UNIT = (1 / 255, 1 / 255, 1 / 255)
 
 SCALINGS: dict[str, Scaling] = {
     # The channel statistics of ImageNet that torchvision's networks were trained with.
     "imagenet": Scaling((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "-1..1": Scaling((0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "0..1": Scaling((0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "0..255": Scaling((0.0, 0.0, 0.0), (1 / 255, 1 / 255, 1 / 255)),
+    "0..255": Scaling((0.0, 0.0, 0.0), _UNIT),
+    # ImageNet's means in blue, green, red and no division: the VGG networks and the first ResNets, and Keras's copies.
+    "caffe": Scaling((123.68 / 255, 116.779 / 255, 103.939 / 255), _UNIT, bgr=True),
+    "clip": Scaling((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    "dpn": Scaling((124 / 255, 117 / 255, 104 / 255), (1 / (0.0167 * 255),) * 3),
+}
+
+# Names of Keras applications, as in `keras.applications.NAME.preprocess_input`, which say the same.
+_KERAS_NAMES = {
+    **dict.fromkeys(("mobilenet", "mobilenet_v2", "inception_v3", "inception_resnet_v2", "xception"), "-1..1"),
+    **dict.fromkeys(("nasnet", "resnet_v2"), "-1..1"),
+    **dict.fromkeys(("vgg16", "vgg19", "resnet", "resnet50"), "caffe"),
+    **dict.fromkeys(("mobilenet_v3", "efficientnet", "efficientnet_v2", "convnext"), "0..255"),
+    "densenet": "imagenet",
 }
 
 
+def scaling_called(name: str) -> str:
+    """The key in SCALINGS that a user's word stands for. Raises OptionError for a word that is none."""
+    _check("preprocess", name, (*SCALINGS, *_KERAS_NAMES))
+    return _KERAS_NAMES.get(name, name)
+
+
 def scaling_named(name: str) -> Scaling:
-    _check("preprocess", name, SCALINGS)
-    return SCALINGS[name]
+    return SCALINGS[scaling_called(name)]
 
 
 def _check(option: str, value: str, accepted: Any) -> None:

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 
+from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
 from whatsit.errors import OptionError, WeightsError
 from whatsit.events import Decision
-from whatsit.preprocess import GREY, Fit, Interpolation, Preprocess, scaling_named
+from whatsit.preprocess import GREY, Interpolation, Preprocess, scaling_called
 from whatsit.weights import WeightsFile
+from whatsit.wishes import Optimizer, Wishes
 
 SMALL = "small"  # the network of our own
 TINY = 64  # pixels: up to here a picture is shown to the network about as it is
 _ELONGATED = 2  # sides beyond this ratio would be squashed out of recognition
-Optimizer = Literal["adamw", "sgd"]
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the user asked for; None leaves the choice to `choose`."""
-
-    model: str | None = None
-    network_args: dict[str, Any] = field(default_factory=dict)
-    weights: Path | None = None
-    preprocess: str | None = None
-    fit: Fit | None = None
-    image_size: int | None = None
-    epochs: int | None = None
-    batch_size: int | None = None
-    optimizer: Optimizer | None = None
-    learning_rate: float | None = None
-    mirror: bool | None = None
-    budget: float | None = None
-    seed: int | None = None
-    device: str | None = None
-    golden: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +43,11 @@ def facts_of(dataset: Dataset) -> Facts:
     return Facts(len(train), len(dataset.classes), max(counts) / min(counts), height, width, dataset.grey)
 
 
+def default_model(facts: Facts) -> str:
+    """Our small network for pictures that it can learn from scratch, a pretrained one for larger ones."""
+    return SMALL if max(facts.height, facts.width) <= TINY else "mobilenet_v2"
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How training pictures are varied, each draw uniform: mirrored or not, and
@@ -84,8 +67,22 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every choice of a run. Rates are per step, times in seconds."""
+    """Every choice of a run. Rates are per step, times in seconds.
 
+    method      "scratch": random weights, every layer learns. "transfer": the pretrained network stays as it is, and a
+                last layer is fitted to what it sees; then, if `finetune` is not "no", layers learn on from there.
+                "whole": one training from the weights given, with a fresh last layer
+    finetune    which layers of a pretrained network learn: "no", "last" (its last quarter), "all", or a number of
+                layers with weights, counted from the end
+    last_layers "linear", or "tutorial": flatten, dense 1,024 with ReLU, dropout 0.5, linear
+    schedule    "cosine" with a warm-up, or "constant"
+    """
+
+    name: str
+    framework: Framework
+    method: Literal["scratch", "transfer", "whole"]
+    finetune: str
+    last_layers: Literal["linear", "tutorial"]
     model: str
     network_args: dict[str, Any]
     weights: str | None
@@ -96,7 +93,10 @@ class Recipe:
     batch_size: int
     optimizer: Optimizer
     learning_rate: float
+    find_rate: bool  # whether the rate is found by a range test before fine-tuning
+    schedule: Literal["cosine", "constant"]
     backbone_rate: float  # times learning_rate, for every layer but the last
+    layer_decay: float  # the rate of each earlier layer is that of the next times this; 1 makes all equal
     frozen_statistics: bool  # batch norm keeps the means and variances it was pretrained with
     weight_decay: float
     warmup: float  # share of all steps
@@ -104,6 +104,7 @@ class Recipe:
     ema: float  # decay a step of the weights' running average, which is what is judged and kept; 0 keeps the weights
     dropout: float
     class_weights: bool
+    mixup: float  # alpha of the Beta distribution that pictures are blended with; 0 blends none
     augmentation: Augmentation
     patience: int
     budget: float | None
@@ -134,18 +135,26 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     def decide(what: str, why: str) -> None:
         decisions.append(Decision(what, why))
 
+    if wishes.recipe == "tutorial_vgg16":
+        return _tutorial_vgg16(wishes, weights, device, decide), decisions
     model = _model(wishes, weights, decide)
     scaling = _scaling(wishes, weights)
     preprocess = _geometry(wishes, facts, weights, model, decide)
     pretrained = weights is not None
-    epochs = wishes.epochs or _epochs(wishes, facts, pretrained, decide)
-    rate = wishes.learning_rate or _learning_rate(wishes.optimizer or "adamw", pretrained)
+    finetune = _finetune(wishes, pretrained, decide)
+    epochs = wishes.epochs or _epochs(wishes, facts, pretrained, finetune, decide)
+    optimizer = wishes.optimizer or "adamw"
     class_weights = facts.imbalance >= 1.5
     if class_weights:
         decide(
             "rarer classes weigh more in the loss", f"the largest class has {facts.imbalance:.1f} times the smallest"
         )
     recipe = Recipe(
+        name="default",
+        framework=_framework(wishes, weights),
+        method="transfer" if pretrained else "scratch",
+        finetune=finetune,
+        last_layers="linear",
         model=model,
         network_args={**(weights.arguments if weights else {}), **wishes.network_args},
         weights=str(weights.path.resolve()) if weights else None,
@@ -154,18 +163,22 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         preprocess=preprocess,
         epochs=epochs,
         batch_size=wishes.batch_size or _batch_size(facts, pretrained),
-        optimizer=wishes.optimizer or "adamw",
-        learning_rate=rate,
-        backbone_rate=0.05 if pretrained else 1.0,
+        optimizer=optimizer,
+        learning_rate=_learning_rate(wishes, optimizer, pretrained),
+        find_rate=wishes.learning_rate == "auto",
+        schedule="cosine",
+        backbone_rate=0.1 if pretrained else 1.0,
+        layer_decay=0.97 if pretrained else 1.0,
         frozen_statistics=pretrained,
-        weight_decay=0.05 if (wishes.optimizer or "adamw") == "adamw" else 5e-4,
+        weight_decay=0.05 if optimizer == "adamw" else 5e-4,
         warmup=0.1,
         label_smoothing=0.1,
-        ema=0.99,
+        ema=0.99 if wishes.ema is None else wishes.ema,
         dropout=0.2,
         class_weights=class_weights,
+        mixup=wishes.mixup or 0.0,
         augmentation=_augmentation(wishes, facts, decide),
-        patience=max(5, math.ceil(epochs / 2)),
+        patience=_patience(epochs),
         budget=wishes.budget,
         seed=wishes.seed or 0,
         device=device,
@@ -174,31 +187,177 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     return recipe, decisions
 
 
+def for_pretrained(weights: WeightsFile) -> Recipe:
+    """The recipe of a network that is used as it came: what its description says, and nothing to be trained.
+
+    Raises WeightsError where neither the description nor the user says which network it is, how pictures are
+    scaled and how large they are.
+    """
+    missing = [name for name in ("network", "preprocess", "input_size") if getattr(weights, name) is None]
+    if missing:
+        raise WeightsError(
+            f"cannot use the weights '{weights.path.name}'",
+            value=f"nothing that says its {missing[0].replace('_', ' ')}",
+            accepted="a description beside the file, or the same said by hand",
+            hint="Add -m NETWORK and --preprocess, for instance: -m timm:mobilenetv2_100 --preprocess imagenet",
+        )
+    assert weights.network
+    assert weights.input_size
+    preprocess = Preprocess(
+        fit=weights.fit or "crop",  # type: ignore[arg-type]
+        size=weights.input_size,
+        interpolation=weights.interpolation or "bicubic",  # type: ignore[arg-type]
+        resize_shorter=weights.resize_shorter,
+    )
+    return Recipe(
+        **_PLAIN,
+        name="pretrained",
+        framework=weights.framework or "torch",  # type: ignore[arg-type]
+        method="whole",
+        finetune="no",
+        last_layers="linear",
+        model=weights.network,
+        network_args=weights.arguments,
+        weights=str(weights.path.resolve()),
+        weights_sha256=weights.sha256,
+        scaling=scaling_called(str(weights.preprocess)),
+        preprocess=preprocess,
+        epochs=0,
+        batch_size=32,
+        optimizer="sgd",
+        learning_rate=0.0,
+        dropout=0.0,
+        patience=0,
+        budget=None,
+        seed=0,
+        device="cpu",
+    )
+
+
+def _tutorial_vgg16(wishes: Wishes, weights: WeightsFile | None, device: str, decide: Decide) -> Recipe:
+    """Transfer learning as the tutorial does it: VGG16 without top, its last 4 layers and a new head learn.
+
+    The fourth of these layers is a pooling without weights, hence finetune "3". Unlike in the tutorial, pictures
+    are scaled as the pretrained network wants them.
+    """
+    decide("recipe tutorial_vgg16", "it was asked for; options given besides replace its choices")
+    if weights is None:
+        decide("random weights", "--weights none was asked for; without ImageNet's the frozen layers know nothing")
+    framework = _framework(wishes, weights)
+    size = wishes.image_size or 224
+    return Recipe(
+        **{**_PLAIN, "golden": wishes.golden},
+        name="tutorial_vgg16",
+        framework=framework,
+        method="whole",
+        finetune=wishes.finetune or "3",
+        last_layers="tutorial",
+        model=(weights.network if weights else None) or ("VGG16" if framework == "keras" else "vgg16"),
+        network_args={**(weights.arguments if weights else {}), **wishes.network_args},
+        weights=str(weights.path.resolve()) if weights else None,
+        weights_sha256=weights.sha256 if weights else None,
+        scaling=_scaling(wishes, weights) if weights else ("caffe" if framework == "keras" else "imagenet"),
+        preprocess=Preprocess(wishes.fit or "squash", (size, size), "bilinear", None, GREY),
+        epochs=wishes.epochs or 5,
+        batch_size=wishes.batch_size or 32,
+        optimizer=wishes.optimizer or "rmsprop",
+        learning_rate=wishes.learning_rate if isinstance(wishes.learning_rate, float) else 1e-4,
+        dropout=0.5,
+        patience=_patience(wishes.epochs or 5),
+        budget=wishes.budget,
+        seed=wishes.seed or 0,
+        device=device,
+    )
+
+
+_STILL = Augmentation(False, translate=0, rotate=0, zoom=0, light=0)
+
+# What plain recipes leave out.
+_PLAIN: dict[str, Any] = {
+    "find_rate": False,
+    "schedule": "constant",
+    "backbone_rate": 1.0,
+    "layer_decay": 1.0,
+    "frozen_statistics": True,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "label_smoothing": 0.0,
+    "ema": 0.0,
+    "class_weights": False,
+    "mixup": 0.0,
+    "augmentation": _STILL,
+    "golden": True,
+}
+
 Decide = Callable[[str, str], None]
 
 
+def _framework(wishes: Wishes, weights: WeightsFile | None) -> Framework:
+    named = weights.framework if weights else None
+    if wishes.framework and named and wishes.framework != named:
+        raise WeightsError(
+            f"cannot load these weights with --framework {wishes.framework}",
+            value=f"weights for {named}",
+            accepted=f"--framework {named}",
+            hint="Leave --framework out: the description beside the weights names it.",
+        )
+    return wishes.framework or named or "torch"  # type: ignore[return-value]
+
+
 def _model(wishes: Wishes, weights: WeightsFile | None, decide: Decide) -> str:
-    known = weights.network if weights else None
-    asked = wishes.model.removeprefix("timm:") if wishes.model else None
-    if asked and known and asked != known:
+    if weights is None:
+        if wishes.model is None:
+            decide(f"model {SMALL}", "the pictures are small, so our small network learns them from scratch")
+        return _plain_name(wishes.model or SMALL)
+    asked = _plain_name(wishes.model) if wishes.model else None
+    known = weights.network
+    if asked and known and asked not in (known, known.split(".")[0], weights.name, _plain_name(weights.name or "")):
         raise WeightsError(
             f"cannot load these weights into '{asked}'",
             value=f"weights of '{known}'",
             accepted=f"--model {known}",
             hint="Leave --model out: the description beside the weights names the network.",
         )
-    if asked is None and weights and known is None:
+    if asked is None and known is None:
         raise WeightsError(
             f"cannot tell the network of '{weights.path.name}'",
             value="no --model, and no description beside the file",
-            accepted="the name of a timm network",
+            accepted="the name of a network",
             hint="Add --model NAME, for instance --model mobilenetv2_100.",
         )
-    if asked is None and known is None:
-        decide(
-            f"model {SMALL}", "no model and no pretrained weights were named, so our small network learns from scratch"
-        )
-    return asked or known or SMALL
+    if wishes.model is None and wishes.weights is None:
+        decide(f"model {weights.name}", "pictures of this size gain from a network that has seen a million others")
+    return known or str(asked)
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix("timm:").removeprefix("keras:")
+
+
+def _finetune(wishes: Wishes, pretrained: bool, decide: Decide) -> str:
+    if not pretrained:
+        if wishes.finetune is not None:
+            raise OptionError(
+                "cannot fine-tune a network without pretrained weights",
+                value=f"--finetune {wishes.finetune}",
+                accepted="a pretrained network",
+                hint="Leave --finetune out, or name one: --model mobilenet_v2",
+            )
+        return "all"
+    if wishes.finetune is not None:
+        return wishes.finetune
+    if wishes.budget is not None or wishes.epochs is not None:
+        why = "the time left" if wishes.epochs is None else f"the {wishes.epochs} epochs asked for"
+        decide("then all layers learn on", f"{why} can make more of it; the better one on validation is kept")
+        return "all"
+    decide(
+        "the pretrained network stays as it is", "only a new last layer is fitted, in seconds; --finetune all goes on"
+    )
+    return "no"
+
+
+def _patience(epochs: int) -> int:
+    return max(5, math.ceil(epochs / 2))
 
 
 def _scaling(wishes: Wishes, weights: WeightsFile | None) -> str:
@@ -207,12 +366,11 @@ def _scaling(wishes: Wishes, weights: WeightsFile | None) -> str:
         raise WeightsError(
             f"cannot tell how pictures were scaled for '{weights.path.name}'",
             value="neither the file nor a description beside it says so",
-            accepted="imagenet, -1..1, 0..1 or 0..255",
+            accepted="imagenet, -1..1, 0..1, 0..255 or the name of a Keras application",
             hint="Add --preprocess; torchvision's and most of timm's weights want 'imagenet'.",
         )
     assert name is not None
-    scaling_named(name)
-    return name
+    return scaling_called(name)
 
 
 def _geometry(wishes: Wishes, facts: Facts, weights: WeightsFile | None, model: str, decide: Decide) -> Preprocess:
@@ -246,13 +404,17 @@ def _image_size(facts: Facts, model: str, decide: Decide) -> int:
     return size
 
 
-def _epochs(wishes: Wishes, facts: Facts, pretrained: bool, decide: Decide) -> int:
-    """Enough passes for a small set to be seen often, few enough for a large one to end today."""
+def _epochs(wishes: Wishes, facts: Facts, pretrained: bool, finetune: str, decide: Decide) -> int:
+    """Enough passes for a small set to be seen often, few enough for a large one to end today.
+
+    0 where there is nothing to fine-tune, and where a budget has the last word once a few steps have been timed.
+    """
+    if finetune == "no" or wishes.budget is not None:
+        return 0
     pictures = 4_000 if pretrained else 45_000
     low, high = (3, 12) if pretrained else (10, 60)
     epochs = max(low, min(high, round(pictures / max(1, facts.n_train))))
-    if wishes.budget is None:  # a budget has the last word, once a few steps have been timed
-        decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
+    decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs or --budget changes it")
     return epochs
 
 
@@ -262,7 +424,9 @@ def _batch_size(facts: Facts, pretrained: bool) -> int:
     return max(4, min(largest, 1 << int(math.log2(max(4, facts.n_train / 16)))))
 
 
-def _learning_rate(optimizer: Optimizer, pretrained: bool) -> float:
+def _learning_rate(wishes: Wishes, optimizer: Optimizer, pretrained: bool) -> float:
+    if isinstance(wishes.learning_rate, float):
+        return wishes.learning_rate
     if optimizer == "sgd":
         return 0.02 if pretrained else 0.1
     return 2e-3 if pretrained else 3e-3
@@ -271,70 +435,27 @@ def _learning_rate(optimizer: Optimizer, pretrained: bool) -> float:
 def _augmentation(wishes: Wishes, facts: Facts, decide: Decide) -> Augmentation:
     mirror = wishes.mirror
     if mirror is None:
-        mirror = not facts.grey
+        mirror = not facts.grey and wishes.augment != "none"
         if facts.grey:
             decide("pictures are not mirrored", "all are grey, and mirrored writing or scans mean something else")
-    if max(facts.height, facts.width) <= TINY:
-        return Augmentation(mirror, translate=0.1, rotate=10, zoom=0.15, light=0.1)
-    return Augmentation(mirror, translate=0.1, rotate=10, zoom=0.3, light=0.2)
+    tiny = max(facts.height, facts.width) <= TINY
+    strengths = {
+        "none": Augmentation(mirror, translate=0, rotate=0, zoom=0, light=0),
+        "light": Augmentation(mirror, translate=0.05, rotate=0, zoom=0.1, light=0.1),
+        "medium": Augmentation(
+            mirror, translate=0.1, rotate=10, zoom=0.15 if tiny else 0.3, light=0.1 if tiny else 0.2
+        ),
+        "strong": Augmentation(mirror, translate=0.15, rotate=20, zoom=0.4, light=0.4),
+    }
+    return strengths[wishes.augment or "medium"]
+
+
+def with_rate(recipe: Recipe, rate: float) -> Recipe:
+    return replace(recipe, learning_rate=rate, find_rate=False)
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    return replace(recipe, epochs=epochs, patience=max(5, math.ceil(epochs / 2)))
-
-
-def network_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """`("pad_type=same", "drop_rate=0.1")` -> their values, numbers and truth values told from text."""
-    arguments: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise OptionError(
-                "cannot use this --network-arg",
-                value=repr(pair),
-                accepted="NAME=VALUE",
-                hint="For instance: --network-arg pad_type=same",
-            )
-        try:
-            arguments[name] = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
-            arguments[name] = text
-    return arguments
-
-
-def seconds(text: str) -> float:
-    """`90s`, `5m`, `1.5h` or plain seconds -> seconds."""
-    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
-    number, unit = (text[:-1], text[-1]) if text and text[-1] in units else (text, "s")
-    try:
-        value = float(number) * units[unit]
-    except ValueError:
-        value = -1.0
-    if not 0 < value < math.inf:
-        raise OptionError(
-            "cannot use this time",
-            value=repr(text),
-            accepted="90s, 5m, 1.5h or seconds",
-            hint="For instance: --budget 5m",
-        )
-    return value
-
-
-def check_positive(wishes: Wishes) -> None:
-    """Refuse numbers that no run can use, before any picture is read."""
-    for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("image_size", 8, 1024)):
-        value = getattr(wishes, name)
-        if value is not None and not low <= value <= high:
-            raise OptionError(
-                f"cannot use this {name.replace('_', '-')}",
-                value=value,
-                accepted=f"{low} to {high}",
-                hint=f"Leave --{name.replace('_', '-')} out and whatsit chooses it.",
-            )
-    if wishes.learning_rate is not None and not 0 < wishes.learning_rate < 10:
-        raise OptionError(
-            "cannot use this learning rate", value=wishes.learning_rate, accepted="above 0, below 10", hint="Try 0.001."
-        )
+    return replace(recipe, epochs=epochs, patience=_patience(epochs))
 
 
 def _without_none(data: dict[str, Any]) -> dict[str, Any]:

@@ -21,8 +21,9 @@ from whatsit.runs import RunFolder
 from whatsit.training.engine import Fitted
 from whatsit.version import __version__
 
+_SHOWN = 12  # training pictures
 _THUMBNAIL = 192  # pixels, the longer side
-_LIBRARIES = ("torch", "timm", "onnxruntime", "numpy", "pillow", "simplejpeg")
+_LIBRARIES = ("torch", "timm", "keras", "tensorflow-cpu", "onnxruntime", "openvino", "numpy", "pillow", "simplejpeg")
 
 
 def write(
@@ -55,6 +56,7 @@ def write(
         seconds=seconds,
         stopped=fitted.stopped,
         software=software(),
+        batch=_batch(samples),
     )
     storage.write_whole(run.report, render(report, facts, _thumbnails(samples)))
 
@@ -68,6 +70,12 @@ def software() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return {**found, "system": f"{platform.system()} {platform.machine()}", "cores": str(os.cpu_count())}
+
+
+def _batch(samples: Dataset) -> list[tuple[str, str]]:
+    """Some training pictures in the order of their contents' hashes: as good as a draw, and always the same."""
+    train = sorted(samples.part("train").samples, key=lambda sample: sample.content)
+    return [(sample.name, sample.label) for sample in train[:_SHOWN]]
 
 
 def _thumbnails(samples: Dataset) -> Callable[[str], bytes | None]:

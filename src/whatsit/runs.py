@@ -5,6 +5,8 @@ runs/<name>/
   report.html     what was measured, with pictures
   recipe.toml     every choice of the run
   history.csv     one row an epoch
+  rate_test.png   the loss at each learning rate tested, with --lr auto
+  model.keras     the same network for Keras, where Keras trained it
   split.csv       which picture was in which part
   tensorboard/    the same curves for TensorBoard
   checkpoint/     what --resume goes on from
@@ -16,17 +18,21 @@ import contextlib
 import csv
 import io
 import shutil
+import sys
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from whatsit import storage
+from whatsit import catalogue, storage
+from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
 from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError
 from whatsit.events import EpochEnded, Event
-from whatsit.recipe import Recipe, Wishes
+from whatsit.recipe import Recipe
+from whatsit.wishes import Wishes
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,7 @@ class Origin:
     """What a run was started on, enough to start it again; `decisions` are (what, why), made for the user."""
 
     data: str
+    data_dir: str  # where the files of a named data set are, or empty
     classes: tuple[str, ...]
     fingerprint: str
     whatsit: str
@@ -49,6 +56,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.recipe = path / "recipe.toml"
         self.history = path / "history.csv"
+        self.rate_test = path / "rate_test.png"
         self.split = path / "split.csv"
         self.tensorboard = path / "tensorboard"
         self.checkpoint = path / "checkpoint" / "last.pt"
@@ -90,16 +98,21 @@ class RunFolder:
             return
         network_args = {**recipe.network_args, **wishes.network_args}
         now: dict[str, tuple[object, object]] = {
-            "model": (wishes.model and wishes.model.removeprefix("timm:"), recipe.model),
+            "recipe": (wishes.recipe, recipe.name),
+            "framework": (wishes.framework, recipe.framework),
+            "model": (wishes.model and _network(wishes.model, recipe.framework), recipe.model.split(".")[0]),
             "network-arg": (network_args, recipe.network_args),
             "weights": (str(wishes.weights.resolve()) if wishes.weights else None, recipe.weights),
             "budget": (wishes.budget, recipe.budget),
             # With a budget, the recipe holds the epochs that fit into it, not those asked for.
+            "finetune": (wishes.finetune, recipe.finetune),
+            "mixup": (wishes.mixup, recipe.mixup),
+            "ema": (wishes.ema, recipe.ema),
             "epochs": (wishes.epochs if recipe.budget is None else None, recipe.epochs),
             "batch-size": (wishes.batch_size, recipe.batch_size),
             "image-size": (wishes.image_size, recipe.preprocess.size[0]),
             "seed": (wishes.seed, recipe.seed),
-            "lr": (wishes.learning_rate, recipe.learning_rate),
+            "lr": (wishes.learning_rate if wishes.learning_rate != "auto" else None, recipe.learning_rate),
             "optimizer": (wishes.optimizer, recipe.optimizer),
             "fit": (wishes.fit, recipe.preprocess.fit),
             "preprocess": (wishes.preprocess, recipe.scaling),
@@ -154,7 +167,7 @@ class RunFolder:
         """Remove the run, and its folder too unless somebody has put something else there."""
         for folder in (self.checkpoint.parent, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.recipe, self.split, self.history):
+        for file in (self.recipe, self.split, self.history, self.rate_test):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -186,6 +199,8 @@ class _Board:
     """TensorBoard's event files, written with its own library and no training framework."""
 
     def __init__(self, folder: Path) -> None:
+        # Where this module can be imported, TensorBoard takes its own stand-in instead of loading all of TensorFlow.
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
         try:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
@@ -215,6 +230,12 @@ def _scalars(values: dict[str, float], step: int) -> Any:
 
     rows = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
     return BoardEvent(wall_time=time.time(), step=step, summary=Summary(value=rows))
+
+
+def _network(name: str, framework: Framework) -> str:
+    """The framework's name, without a tag, for a network as people ask for it."""
+    spec = catalogue.find(name, framework)
+    return (spec.network if spec else name.partition(":")[2] or name).split(".")[0]
 
 
 def _first_free(parent: Path, name: str) -> Path:

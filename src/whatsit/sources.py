@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from whatsit.dataset import Dataset, Sample, open_folder_or_csv
 from whatsit.dataset.layouts import with_classes
 from whatsit.errors import DataError, MissingExtraError, did_you_mean
 
 
-def open_data(data: str | Path, classes: Sequence[str] | None = None) -> Dataset:
+def open_data(data: str | Path, classes: Sequence[str] | None = None, data_dir: Path | None = None) -> Dataset:  # noqa: ARG001
     """A folder, a CSV, or one of the names in NAMED (a folder of that name in the current folder comes first)."""
     name, path = str(data), Path(data)
     if not name:  # an unset variable in a shell; Path("") would be the current folder
@@ -42,6 +43,17 @@ def digits() -> Dataset:
         for number, (picture, label) in enumerate(zip(pictures, bunch.target, strict=True))
     )
     return Dataset("digits", samples, ())
+
+
+def sample_photos() -> dict[str, NDArray[np.uint8]]:
+    """The two photos that come with scikit-learn, by name, uint8 [427, 640, 3]: a Chinese temple and a flower."""
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError:
+        raise MissingExtraError("take sample photos", module="sklearn", extra="train") from None
+    bunch = load_sample_images()
+    names = [Path(name).name for name in bunch.filenames]
+    return {name: np.asarray(photo, np.uint8) for name, photo in zip(names, bunch.images, strict=True)}
 
 
 NAMED: dict[str, Callable[[], Dataset]] = {"digits": digits}

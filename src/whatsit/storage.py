@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,3 +85,17 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def cache_folder() -> Path:
+    """Where whatsit keeps what it can make or fetch again: `WHATSIT_CACHE`, or the platform's place for such files.
+
+    Below it: weights/, models/, features/, backbones/. Nothing is created.
+    """
+    if chosen := os.environ.get("WHATSIT_CACHE"):
+        return Path(chosen)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "whatsit" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "whatsit"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "whatsit"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,11 +18,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whatsit import images
+from whatsit.cache import ContentCache
 from whatsit.dataset import near_duplicates
 from whatsit.dataset.near_duplicates import THUMBNAIL
 from whatsit.dataset.samples import Dataset, Sample, Unreadable
 from whatsit.errors import DataError, ImageError
 from whatsit.events import OnEvent, Progress, ignore
+
+_FACTS = struct.Struct("<II?")  # height, width, grey
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -32,20 +38,34 @@ class _Read:
     thumbnail: NDArray[np.uint8]
     grey: bool
 
+    def to_bytes(self) -> bytes:
+        return _FACTS.pack(*self.size, self.grey) + self.thumbnail.tobytes()
 
-def read(dataset: Dataset, on_event: OnEvent = ignore) -> Dataset:
+    @classmethod
+    def from_bytes(cls, content: str, data: bytes) -> _Read:
+        height, width, grey = _FACTS.unpack_from(data)
+        pixels = np.frombuffer(data, np.uint8, offset=_FACTS.size)
+        return cls(content, (height, width), pixels.reshape(THUMBNAIL, THUMBNAIL, 3), grey)
+
+
+def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None) -> Dataset:
     """Decode every picture; the unreadable ones move to `unreadable` with their reasons.
 
-    Raises DataError if none can be read.
+    With a `cache` file, pictures with contents known from there need not be decoded again. Raises DataError if none
+    can be read.
     """
     good: list[tuple[Sample, _Read]] = []
     bad = list(dataset.unreadable)
-    found = in_parallel(_read, dataset.samples, "reading pictures", on_event)
-    for sample, result in zip(dataset.samples, found, strict=True):
-        if isinstance(result, ImageError):
-            bad.append(Unreadable(sample.name, sample.label, str(result.value)))
-        else:
+    with ContentCache(cache) if cache else nullcontext() as kept:
+        known = _known(dataset, kept) if kept else {}
+        found = in_parallel(partial(_read, known=known), dataset.samples, "reading pictures", on_event)
+        for sample, result in zip(dataset.samples, found, strict=True):
+            if isinstance(result, ImageError):
+                bad.append(Unreadable(sample.name, sample.label, str(result.value)))
+                continue
             good.append((replace(sample, content=result.content), result))
+            if kept and result.content not in known:
+                kept.put({result.content: result.to_bytes()})
     if not good:
         raise DataError(
             f"cannot read any picture of '{dataset.name}'",
@@ -95,10 +115,25 @@ def content_hash(source: Path | NDArray[np.generic]) -> str:
     return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
 
 
-def _read(sample: Sample) -> _Read | ImageError:
+def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
+    """What the cache knows about the pictures in this data set."""
+
+    def content(sample: Sample) -> str:
+        try:
+            return content_hash(sample.source)
+        except OSError:
+            return ""  # reading it again will say why
+
+    contents = in_parallel(content, dataset.samples, "reading pictures", ignore)
+    return {content: _Read.from_bytes(content, data) for content, data in kept.get(contents).items()}
+
+
+def _read(sample: Sample, known: Mapping[str, _Read]) -> _Read | ImageError:
     from PIL import Image
 
     try:
+        if known and (content := content_hash(sample.source)) in known:
+            return known[content]
         picture = images.load(sample.source, name=sample.name)
         content = content_hash(sample.source)
     except ImageError as error:

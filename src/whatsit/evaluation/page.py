@@ -62,6 +62,7 @@ class RunFacts:
     seconds        the whole run
     stopped        why training ended before its last epoch ("interrupted", "early stopping", "budget"), or None
     software       versions and hardware
+    batch          (name, label) of some training pictures, to show what the classifier learns from
     """
 
     title: str
@@ -82,12 +83,21 @@ class RunFacts:
     seconds: float
     stopped: str | None
     software: Mapping[str, str]
+    batch: Sequence[tuple[str, str]] = ()
 
 
 class Tile(NamedTuple):
     """A test picture and its data URI, None where there is no picture to show."""
 
     judged: Judged
+    uri: str | None
+
+
+class Labelled(NamedTuple):
+    """A training picture's name, label and data URI, None where there is no picture to show."""
+
+    name: str
+    label: str
     uri: str | None
 
 
@@ -130,6 +140,7 @@ def render(report: Report, facts: RunFacts, picture: Picture) -> str:
         ending=_ENDINGS.get(facts.stopped or "", f"It ended early: {facts.stopped}." if facts.stopped else ""),
         wide=report.interval.high - report.interval.low > _NARROW,
         recipe=flat(facts.recipe),
+        batch=[Labelled(name, label, data_uri(picture(name))) for name, label in facts.batch],
         **_pictures(report, picture),
         **_drawings(report, facts),
     )

@@ -50,6 +50,20 @@ def learning_curves_png(history: Sequence[EpochEnded], path: Path) -> None:
         _curves(history).savefig(path, format="png", dpi=150, facecolor="white")
 
 
+def rate_test_png(rates: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
+    """The training loss at each learning rate of a range test, with the rate that was chosen, as a PNG on white."""
+    with _style("rates"):
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(6, 3.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.plot(rates, losses, color=_TRAIN)
+        axes.axvline(chosen, color=_VALIDATION, linestyle="--", label=f"chosen: {chosen:.2g}")
+        axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+        axes.legend()
+        figure.savefig(path, format="png", dpi=150, facecolor="white")
+
+
 def reliability(report: Report) -> str:
     """How often the model is right against how sure it is, as one SVG element."""
     with _style("reliability"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,16 +34,23 @@ class Evaluation:
     unseen: Report | None
 
 
-def evaluate(model: OpenModel, dataset: Dataset, split: Split | None = None, on_event: OnEvent = ignore) -> Evaluation:
+def evaluate(
+    model: OpenModel,
+    dataset: Dataset,
+    split: Split | None = None,
+    on_event: OnEvent = ignore,
+    already: Mapping[str, NDArray[np.float32]] | None = None,
+) -> Evaluation:
     """Judge the test part where the data has parts (or the part asked for), all of the data otherwise.
 
-    A part that is not laid out is carved as `whatsit train` carves it. Raises DataError if a class is unknown to
+    A part that is not laid out is carved as `whatsit train` carves it. `already` holds probabilities `[K]` that the
+    model is known to give, by the content of the picture. Raises DataError if a class is unknown to
     the model or nothing can be judged.
     """
     whole = split is None and not dataset.given_splits
     dataset = _chosen(dataset, split, on_event)
     _refuse_unknown_classes(model, dataset)
-    answered = list(in_parallel(_Answer(model), dataset.samples, "judging", on_event))
+    answered = list(in_parallel(_Answer(model, already or {}), dataset.samples, "judging", on_event))
     good = [
         (sample, row) for sample, row in zip(dataset.samples, answered, strict=True) if not isinstance(row, ImageError)
     ]
@@ -109,11 +116,14 @@ def _refuse_unknown_classes(model: OpenModel, dataset: Dataset) -> None:
 class _Answer:
     """One sample -> its probabilities and content hash, or why it cannot be read."""
 
-    def __init__(self, model: OpenModel) -> None:
+    def __init__(self, model: OpenModel, already: Mapping[str, NDArray[np.float32]]) -> None:
+        self.already = already
         self.apply: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] = model.manifest.preprocess.apply
         self.engine = model.engine
 
     def __call__(self, sample: Sample) -> tuple[NDArray[np.float32], str] | ImageError:
+        if sample.content in self.already:
+            return self.already[sample.content], sample.content
         try:
             picture = self.apply(load(sample.source, name=sample.name))
             content = sample.content or content_hash(sample.source)

@@ -9,6 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from whatsit.catalogue import Framework
 from whatsit.events import EpochEnded, NetworkBuilt, OnEvent
 from whatsit.recipe import Recipe
 
@@ -26,8 +27,43 @@ class TrainingData:
     classes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Head:
+    """A last layer: logits `[N, K]` = embedding `[N, D]` @ weight `float32 [D, K]` + bias `float32 [K]`."""
+
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    def logits(self, embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+        return embedding @ self.weight + self.bias
+
+
+# Learning rates of the range test, each a little larger than the one before.
+TEST_RATES = tuple(float(rate) for rate in np.geomspace(1e-6, 1.0, 40))
+
+
+@dataclass(frozen=True)
+class RateTest:
+    """Learning rates and the training loss of the step made with each."""
+
+    rates: tuple[float, ...]
+    losses: tuple[float, ...]
+
+    def suggestion(self) -> float | None:
+        """A tenth of the rate with the lowest smoothed loss, well before it turns up (Smith, WACV 2017).
+
+        None where no rate brought the loss down noticeably: then the test says nothing.
+        """
+        width = min(5, len(self.losses))
+        smooth = np.convolve(self.losses, np.ones(width) / width, "valid")
+        lowest = int(np.argmin(smooth))
+        if smooth[lowest] > 0.95 * smooth[0]:
+            return None
+        return self.rates[lowest + width // 2] / 10
+
+
 class Fitted(Protocol):
-    """A trained network with its best weights.
+    """A network with its best weights.
 
     `history` holds every epoch; `stopped` says why it ended before the recipe's last epoch, None if it did not.
     """
@@ -40,12 +76,31 @@ class Fitted(Protocol):
         """uint8 [N, h, w, 3] -> float32 [N, K], in full precision."""
         ...
 
+    def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """uint8 [N, h, w, 3] -> float32 [N, D], what the last layer sees, in full precision."""
+        ...
+
     def onnx(self, temperature: float) -> bytes:
         """The graph of promise 1: uint8 `pictures` in, `probabilities` (softmax of logits / T) and `embedding` out."""
         ...
 
+    def write_native(self, folder: Path) -> Path | None:
+        """Write the framework's own file for those who go on in it, and return its path; None if it has none.
+
+        Keras: `model.keras`, which takes pictures float [N, h, w, 3] in 0..255 and gives probabilities.
+        """
+        ...
+
 
 class Engine(Protocol):
+    """One framework. Nothing of it is imported before an engine is made.
+
+    Networks are named in `recipe.model` as the framework names them ("mobilenetv2_100", "MobileNetV2"), or are one of
+    our own ("small"). `recipe.weights` is the path of pretrained weights, None for random ones.
+    """
+
+    name: Framework
+
     def device(self, asked: str | None) -> str:
         """The device to train on: the one asked for, or the best there is. Raises OptionError if it is not there."""
         ...
@@ -58,13 +113,31 @@ class Engine(Protocol):
         """Raise what `fit` would raise for this network, its arguments and weights, without training."""
         ...
 
-    def plan(self, data: TrainingData, recipe: Recipe) -> int:
-        """How many epochs fit into `recipe.budget`, from timing a few steps. At least 1."""
+    def pretrained(self, recipe: Recipe, n_classes: int) -> Fitted:
+        """The network as its weights file has it, its own last layer of `n_classes` included; empty history.
+
+        Raises WeightsError if the file does not fit.
+        """
         ...
 
-    def fit(self, data: TrainingData, recipe: Recipe, checkpoint: Path, on_event: OnEvent) -> Fitted:
-        """Train, or go on from `checkpoint` where it exists.
+    def with_head(self, recipe: Recipe, n_classes: int, head: Head | None = None) -> Fitted:
+        """The pretrained network with this last layer (None: of zeros) instead of its own; empty history."""
+        ...
 
-        Raises InterruptedEarlyError if it is interrupted before the first epoch ends.
+    def plan(self, data: TrainingData, recipe: Recipe, start: Head | None) -> int:
+        """How many epochs fit into `recipe.budget`, from timing a few steps; 0 if not even one does."""
+        ...
+
+    def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
+        """The loss at each of TEST_RATES, until it explodes."""
+        ...
+
+    def fit(
+        self, data: TrainingData, recipe: Recipe, start: Head | None, checkpoint: Path, on_event: OnEvent
+    ) -> Fitted:
+        """Train, from the last layer `start` where there is one, or go on from `checkpoint` where it exists.
+
+        `recipe.finetune` says which layers learn. Raises InterruptedEarlyError if it is interrupted before the first
+        epoch ends.
         """
         ...

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from whatsit.apps.cli.named_model import model_options, model_path
 from whatsit.apps.cli.terminal import Lines, printable, reporter
 from whatsit.errors import OptionError
 
@@ -21,19 +22,12 @@ if TYPE_CHECKING:
     from whatsit.runtime import Prediction
     from whatsit.runtime.judging import Evaluation
 
-_model = click.option(
-    "-m",
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A model file, such as runs/photos/model.onnx.",
-)
 _COLUMNS = ("path", "label", "score", "top", "unsure", "error")
 _CLASSES = 50  # shown in a table
 
 
 @click.command()
-@_model
+@model_options
 @click.argument("pictures", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--top", "--top-k", "--topk", default=5, show_default=True, help="How many labels to show.")
 @click.option(
@@ -42,7 +36,7 @@ _CLASSES = 50  # shown in a table
 @click.option("--out", type=click.Path(path_type=Path), help="Write the answers to this file instead of stdout.")
 @click.pass_context
 def predict(
-    ctx: click.Context, model: Path, pictures: tuple[Path, ...], top: int, style: str, out: Path | None
+    ctx: click.Context, /, pictures: tuple[Path, ...], top: int, style: str, out: Path | None, **model: Any
 ) -> None:
     """Say what is in PICTURES, which may be files and folders.
 
@@ -53,7 +47,7 @@ def predict(
     from whatsit.runtime import OpenModel
 
     _refuse_unwritable(out)
-    opened = OpenModel(model)
+    opened = OpenModel(model_path(**model))
     paths = list(_expand(pictures))
     failed: list[str] = []
     # No live bar on a screen where the answers themselves scroll by.
@@ -67,7 +61,7 @@ def predict(
 
 
 @click.command()
-@_model
+@model_options
 @click.argument("data")
 @click.option(
     "--split", type=click.Choice(["train", "validation", "val", "test"]), help="Judge this part of the data instead."
@@ -76,7 +70,7 @@ def predict(
     "--out", type=click.Path(path_type=Path), help="Write path, actual, predicted, score of each picture (CSV)."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with the result on the last line of stdout.")
-def evaluate(model: Path, data: str, split: str | None, out: Path | None, as_json: bool) -> None:
+def evaluate(data: str, split: str | None, out: Path | None, as_json: bool, **model: Any) -> None:
     """Judge a model on labelled DATA: its test part where it has parts, all of it otherwise.
 
     Pictures that the model was trained on are recognised by their contents, counted and named.
@@ -85,7 +79,7 @@ def evaluate(model: Path, data: str, split: str | None, out: Path | None, as_jso
     from whatsit.runtime import OpenModel, judging
 
     _refuse_unwritable(out)
-    opened = OpenModel(model)
+    opened = OpenModel(model_path(**model))
     part: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
         evaluation = judging.evaluate(opened, sources.open_data(data), part, report)

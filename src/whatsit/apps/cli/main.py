@@ -26,6 +26,9 @@ COMMANDS = {
     "serve": ("page", "serve"),
     "check": ("data", "check"),
     "split": ("data", "split"),
+    "models": ("models", "models"),
+    "fetch": ("models", "fetch"),
+    "import": ("importing", "import_"),
     "show": ("files", "show"),
     "verify": ("files", "verify"),
 }

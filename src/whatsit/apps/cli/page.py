@@ -5,20 +5,16 @@ from __future__ import annotations
 import socket
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import click
 
+from whatsit.apps.cli.named_model import model_options, model_path
 from whatsit.errors import MissingExtraError, ServerError
 
 
 @click.command()
-@click.option(
-    "-m",
-    "--model",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="A model file, such as runs/photos/model.onnx.",
-)
+@model_options
 @click.option(
     "--examples",
     multiple=True,
@@ -28,10 +24,11 @@ from whatsit.errors import MissingExtraError, ServerError
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
 @click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on; 0 takes any free one.")
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
-def serve(model: Path, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
-    """Open a page on a model file: drop a picture, see what it is. Ctrl-C ends it."""
+def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model: Any) -> None:
+    """Open a page on a model: drop a picture, see what it is. Ctrl-C ends it."""
+    refuse_missing_page()
     refuse_port_in_use(host, port)
-    open_page(model, examples, host, port, share)
+    open_page(model_path(**model), examples, host, port, share)
 
 
 def open_page(model: Path, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:

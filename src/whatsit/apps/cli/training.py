@@ -11,19 +11,46 @@ import click
 from whatsit.apps.cli.main import STARTED
 from whatsit.apps.cli.terminal import Lines, reporter
 from whatsit.errors import OptionError
-from whatsit.recipe import network_arguments
+from whatsit.wishes import network_arguments
 
 if TYPE_CHECKING:
     from whatsit.pipeline import Trained
+
+
+class _Rate(click.ParamType[Any]):
+    """A number, or 'auto'."""
+
+    name = "rate"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "auto":
+            return value
+        try:
+            return float(value)
+        except ValueError:
+            self.fail(f"{value!r} is neither a number nor 'auto'", param, ctx)
+
 
 _CURRENT = "."  # what a bare --resume means: the run named by --out
 
 
 @click.command()
 @click.argument("data", required=False)
-@click.option("--model", help="'small', our own network, or the name of any timm network.")
-@click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for a timm network.")
-@click.option("--weights", type=click.Path(path_type=Path), help="Pretrained weights: .safetensors or a state dict.")
+@click.option(
+    "--model",
+    help="A pretrained network by name ('whatsit models' lists them), or 'small', our own, which learns from scratch. "
+    "Default: small for pictures up to 64 pixels, mobilenet_v2 for larger ones.",
+)
+@click.option(
+    "--recipe", type=click.Choice(["tutorial_vgg16"]), help="A whole set of choices: the VGG16 tutorial's, faithfully."
+)
+@click.option("--framework", type=click.Choice(["torch", "keras"]), help="What trains: PyTorch (default) or Keras.")
+@click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for the network.")
+@click.option(
+    "--weights",
+    metavar="FILE|none",
+    help="Pretrained weights from a file instead of the published ones; 'none' for random ones.",
+)
 @click.option(
     "--preprocess",
     metavar="imagenet|-1..1|0..1|0..255",
@@ -33,12 +60,37 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option("--image-size", "--imgsz", type=int, help="Pixels a side that the network sees.")
 @click.option("--epochs", type=int, help="Passes over the training pictures.")
 @click.option("--batch-size", "-b", type=int, help="Pictures per step.")
-@click.option("--lr", type=float, help="Largest learning rate.")
-@click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="AdamW (default) or SGD with momentum.")
+@click.option("--lr", metavar="RATE|auto", type=_Rate(), help="Largest learning rate; 'auto' tests for a good one.")
+@click.option(
+    "--optimizer", type=click.Choice(["adamw", "sgd", "rmsprop"]), help="AdamW (default), SGD with momentum, RMSprop."
+)
+@click.option(
+    "--finetune",
+    metavar="no|last|all|N",
+    help="How much of a pretrained network learns once a last layer was fitted: nothing (default), its last quarter, "
+    "all of it, or its last N layers.",
+)
+@click.option(
+    "--augment",
+    type=click.Choice(["none", "light", "medium", "strong"]),
+    help="How much training pictures are varied (default medium).",
+)
 @click.option("--mirror/--no-mirror", default=None, help="Mirror training pictures at random.")
-@click.option("--budget", metavar="TIME", help="Time for training, such as 90s or 5m; sets the number of epochs.")
+@click.option(
+    "--mixup", type=float, metavar="ALPHA", help="Blend pairs of training pictures, 0.2 for instance; 0 is off."
+)
+@click.option(
+    "--ema", type=float, metavar="DECAY", help="Decay of the weights' running average (default 0.99); 0 is off."
+)
+@click.option(
+    "--budget",
+    metavar="TIME",
+    help="Time for training, such as 90s or 5m; sets the number of epochs, of fine-tuning too.",
+)
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
+@click.option("--offline", is_flag=True, help="Connect to nothing: take weights only from this machine.")
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set are.")
 @click.option("--classes", metavar="A,B,...", help="The classes in this order, instead of alphabetically.")
 @click.option(
     "--golden", type=click.Choice(["test", "none"]), default="test", help="'none' keeps pictures out of the file."
@@ -56,7 +108,7 @@ def train(data: str | None, **options: Any) -> None:
     """Train a classifier on DATA and leave it, judged, in one file.
 
     DATA is a folder with one folder of pictures per class; or such folders inside train, val and test; or a CSV with
-    path,label[,split][,group]; or 'digits', 1,797 handwritten digits to try things on.
+    path,label[,split][,group]; or 'digits', 1,797 handwritten digits to try things on; or 'cifar10', from --data-dir.
 
     Ctrl-C ends the training with the best network so far, saved and judged.
     """

@@ -56,6 +56,15 @@ def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
     return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
+def mix(x: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:
+    """Each picture blended with another of the batch (mixup: Zhang et al., ICLR 2018), the others' places and the
+    share that each keeps of itself, drawn from Beta(alpha, alpha)."""
+    others = torch.randperm(len(x), generator=generator).to(x.device)
+    draws = np.random.default_rng(int(torch.randint(2**31, (1,), generator=generator)))
+    share = float(draws.beta(alpha, alpha))
+    return x * share + x[others] * (1 - share), others, share
+
+
 def _transforms(draw: object, how: Augmentation, n: int, device: torch.device) -> Tensor:
     """float [N, 2, 3]: where each output pixel is read from, in coordinates from -1 to 1."""
     assert callable(draw)

@@ -30,11 +30,13 @@ class Answering(nn.Module):
         self.network = network
         self.temperature = temperature
         scaling = scaling_named(recipe.scaling)
+        self.bgr = scaling.bgr
         self.register_buffer("mean", torch.tensor(scaling.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(scaling.std).view(1, 3, 1, 1))
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         x = (pictures.permute(0, 3, 1, 2).float() / 255 - self.mean) / self.std
+        x = x.flip(1) if self.bgr else x
         embedding = self.network.embed(x)
         return torch.softmax(self.network.classify(embedding) / self.temperature, dim=1), embedding
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from whatsit.catalogue import Framework
 from whatsit.errors import InterruptedEarlyError, OptionError
 from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress, ignore
 from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
-from whatsit.training.engine import Stopped, TrainingData
+from whatsit.training.engine import TEST_RATES, Head, RateTest, Stopped, TrainingData
 from whatsit.training.torch_engine import batches, checkpoint, export, networks, optim
 from whatsit.training.torch_engine.checkpoint import State
 from whatsit.training.torch_engine.networks import Network
@@ -27,31 +29,48 @@ _PROBE_STEPS = 4
 
 
 class TorchFitted:
-    """A trained network. See `training.engine.Fitted`."""
+    """A network with its best weights. See `training.engine.Fitted`."""
 
-    def __init__(self, network: Network, recipe: Recipe, table: NetworkBuilt, state: State, stopped: Stopped | None):
-        self.history = tuple(state.history)
+    def __init__(
+        self,
+        network: Network,
+        recipe: Recipe,
+        table: NetworkBuilt,
+        history: tuple[EpochEnded, ...] = (),
+        stopped: Stopped | None = None,
+    ):
+        self.history = history
         self.network = table
         self.stopped = stopped
         self._recipe = recipe
         self._model = network.cpu().float().eval()
-        self._model.load_state_dict(state.best)
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._rows(self._model, pictures)
+
+    def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return self._rows(self._model.embed, pictures)
+
+    def _rows(self, function: Callable[[Tensor], Tensor], pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         scale = _scaler(self._recipe, torch.device("cpu"))
         rows = []
         with torch.inference_mode():
             for start in range(0, len(pictures), batches.EVALUATION_BATCH):
                 part = torch.from_numpy(np.ascontiguousarray(pictures[start : start + batches.EVALUATION_BATCH]))
-                rows.append(self._model(scale(batches.to_network(part, torch.device("cpu")))).numpy())
+                rows.append(function(scale(batches.to_network(part, torch.device("cpu")))).numpy())
         return np.concatenate(rows)
 
     def onnx(self, temperature: float) -> bytes:
         return export.to_onnx(self._model, self._recipe, temperature)
 
+    def write_native(self, folder: Path) -> Path | None:  # noqa: ARG002  PyTorch's users have checkpoint/ and timm
+        return None
+
 
 class TorchEngine:
     """See `training.engine.Engine`."""
+
+    name: Framework = "torch"
 
     def device(self, asked: str | None) -> str:
         if asked in (None, "auto"):
@@ -71,26 +90,42 @@ class TorchEngine:
     def check_recipe(self, recipe: Recipe, n_classes: int) -> None:
         networks.summary(networks.build(recipe, n_classes), recipe.preprocess.size)
 
-    def plan(self, data: TrainingData, recipe: Recipe) -> int:
+    def pretrained(self, recipe: Recipe, n_classes: int) -> TorchFitted:
+        return _fitted(networks.as_it_came(recipe, n_classes), recipe)
+
+    def with_head(self, recipe: Recipe, n_classes: int, head: Head | None = None) -> TorchFitted:
+        return _fitted(networks.build(recipe, n_classes, head), recipe)
+
+    def plan(self, data: TrainingData, recipe: Recipe, start: Head | None) -> int:
         assert recipe.budget is not None
         with _deterministic(recipe.seed):
-            trainer = _Trainer(data, recipe, ignore)
+            trainer = _Trainer(data, recipe, start, ignore)
             step, judge = trainer.probe()
         steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
-        return max(1, int(recipe.budget / (step * steps + judge)))
+        return int(recipe.budget / (step * steps + judge))
 
-    def fit(self, data: TrainingData, recipe: Recipe, checkpoint: Path, on_event: OnEvent) -> TorchFitted:
+    def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
         with _deterministic(recipe.seed):
-            return _Trainer(data, recipe, on_event).fit(checkpoint)
+            return _Trainer(data, recipe, start, ignore).test_rates()
+
+    def fit(
+        self, data: TrainingData, recipe: Recipe, start: Head | None, checkpoint: Path, on_event: OnEvent
+    ) -> TorchFitted:
+        with _deterministic(recipe.seed):
+            return _Trainer(data, recipe, start, on_event).fit(checkpoint)
+
+
+def _fitted(network: Network, recipe: Recipe) -> TorchFitted:
+    return TorchFitted(network, recipe, networks.summary(network, recipe.preprocess.size))
 
 
 class _Trainer:
     """One run: the network, its optimiser, and the four levels of the loop."""
 
-    def __init__(self, data: TrainingData, recipe: Recipe, on_event: OnEvent) -> None:
+    def __init__(self, data: TrainingData, recipe: Recipe, start: Head | None, on_event: OnEvent) -> None:
         self.data, self.recipe, self.on_event = data, recipe, on_event
         self.device = torch.device(recipe.device)
-        self.network = networks.build(recipe, len(data.classes))
+        self.network = networks.build(recipe, len(data.classes), start)
         self.table = networks.summary(self.network, recipe.preprocess.size)
         self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.network).requires_grad_(False)
@@ -121,7 +156,8 @@ class _Trainer:
                 accepted="at least one whole epoch",
                 hint="Nothing was kept. Start again, perhaps with a smaller --image-size.",
             )
-        return TorchFitted(self.average, self.recipe, self.table, state, stopped)
+        self.average.load_state_dict(state.best)
+        return TorchFitted(self.average, self.recipe, self.table, tuple(state.history), stopped)
 
     def _start(self, path: Path) -> State:
         if not path.exists():
@@ -195,9 +231,14 @@ class _Trainer:
 
     def train_step(self, pictures: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[float, int]:
         x = batches.augment(batches.to_network(pictures, self.device), self.recipe.augmentation, generator)
+        others, share = None, 1.0
+        if self.recipe.mixup:
+            x, others, share = batches.mix(x, self.recipe.mixup, generator)
         with self._autocast():
             logits = self.network(self.scale(x))
         loss = self.loss(logits.float(), targets)
+        if others is not None:
+            loss = share * loss + (1 - share) * self.loss(logits.float(), targets[others])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
@@ -237,6 +278,25 @@ class _Trainer:
         self.judge()
         return float(np.median(times[1:] or times)), time.perf_counter() - started
 
+    def test_rates(self) -> RateTest:
+        """The loss while the rate grows from step to step (range test: Smith, WACV 2017, section 3.3)."""
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        self._train_mode()
+        arrays = (self.data.train_pictures, self.data.train_targets)
+        epochs = (
+            batch
+            for epoch in itertools.count()
+            for batch in batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, epoch)
+        )
+        losses: list[float] = []
+        for rate, (pictures, targets) in zip(TEST_RATES, epochs, strict=False):
+            optim.set_rate(self.optimizer, rate)
+            loss, _ = self.train_step(pictures, targets.to(self.device), generator)
+            losses.append(loss)
+            if not loss < 4 * min(losses):
+                break
+        return RateTest(TEST_RATES[: len(losses)], tuple(losses))
+
     def _autocast(self) -> Any:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
 
@@ -257,6 +317,8 @@ def _scaler(recipe: Recipe, device: torch.device) -> Any:
     scaling = scaling_named(recipe.scaling)
     mean = torch.tensor(scaling.mean, device=device).view(1, 3, 1, 1)
     std = torch.tensor(scaling.std, device=device).view(1, 3, 1, 1)
+    if scaling.bgr:
+        return lambda x: ((x - mean) / std).flip(1)
     return lambda x: (x - mean) / std
 
 

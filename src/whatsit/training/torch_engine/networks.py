@@ -5,6 +5,7 @@ Each gives `embed(x)`, the vector before the last layer `[N, D]`, and `classify(
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.events import NetworkBuilt
 from whatsit.recipe import SMALL, Recipe
+from whatsit.training.engine import Head
 
 
 class Network(nn.Module, ABC):
@@ -33,6 +35,10 @@ class Network(nn.Module, ABC):
     @abstractmethod
     def last_layer(self) -> nn.Module:
         """The layer that maps the embedding to the classes."""
+
+    def backbone(self) -> nn.Module:
+        """What may have been pretrained; the last layer may be part of it."""
+        return self
 
 
 class SmallNetwork(Network):
@@ -87,8 +93,46 @@ class TimmNetwork(Network):
         return cast(nn.Module, cast(Any, self.model).get_classifier())
 
 
-def build(recipe: Recipe, n_classes: int) -> Network:
-    """The recipe's network, with its pretrained weights loaded. Raises OptionError and WeightsError."""
+class TutorialNetwork(Network):
+    """A timm network's feature maps, flattened, and the tutorial's head: dense 1,024, ReLU, dropout, dense."""
+
+    def __init__(self, model: nn.Module, n_classes: int, size: tuple[int, int], dropout: float) -> None:
+        super().__init__()
+        self.features = cast(nn.Module, model.features)
+        with torch.no_grad():
+            maps = self.features(torch.zeros(1, 3, *size))
+        self.flatten = nn.Flatten()
+        self.dense = nn.Linear(maps[0].numel(), 1024)
+        self.relu = nn.ReLU()
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(1024, n_classes)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.relu(self.dense(self.flatten(self.features(x)))))
+
+    def classify(self, embedding: Tensor) -> Tensor:
+        return cast(Tensor, self.head(self.dropout(embedding)))
+
+    def last_layer(self) -> nn.Module:
+        return self.head
+
+    def backbone(self) -> nn.Module:
+        return self.features
+
+
+def build(recipe: Recipe, n_classes: int, head: Head | None = None) -> Network:
+    """The recipe's network: pretrained weights loaded, the last layer fresh (or `head`), what is not to learn frozen.
+
+    Raises OptionError and WeightsError.
+    """
+    network = _with_weights(recipe, n_classes)
+    if head is not None:
+        set_head(network, head)
+    _freeze(network, recipe.finetune)
+    return network
+
+
+def _with_weights(recipe: Recipe, n_classes: int) -> Network:
     if recipe.model == SMALL:
         if recipe.weights:
             raise WeightsError(
@@ -98,13 +142,67 @@ def build(recipe: Recipe, n_classes: int) -> Network:
                 hint="Name the network with --model, or leave --weights out.",
             )
         return SmallNetwork(n_classes, max(recipe.preprocess.size), recipe.dropout)
-    network = TimmNetwork(_create(recipe, n_classes))
+    model = _create(recipe, n_classes)
     if recipe.weights:
-        load_weights(network, Path(recipe.weights))
+        load_weights(model, Path(recipe.weights), with_head=False)
+    if recipe.last_layers == "tutorial":
+        return _tutorial(model, recipe, n_classes)
+    network = TimmNetwork(model)
+    if recipe.weights:
         for parameter in network.last_layer().parameters():
             # A random last layer on large features starts with large errors, which then run through the network.
             nn.init.zeros_(parameter)
     return network
+
+
+def _tutorial(model: nn.Module, recipe: Recipe, n_classes: int) -> TutorialNetwork:
+    if not isinstance(getattr(model, "features", None), nn.Sequential):
+        raise OptionError(
+            f"cannot put the tutorial's head on '{recipe.model}'",
+            value="a network without a plain stack of features",
+            accepted="VGG networks, such as vgg16",
+            hint="Leave --model out.",
+        )
+    return TutorialNetwork(model, n_classes, recipe.preprocess.size, recipe.dropout)
+
+
+def as_it_came(recipe: Recipe, n_classes: int) -> Network:
+    """The network with every weight of its file, the last layer's included. Raises OptionError and WeightsError."""
+    model = _create(recipe, n_classes)
+    load_weights(model, Path(str(recipe.weights)), with_head=True)
+    return TimmNetwork(model)
+
+
+def set_head(network: Network, head: Head) -> None:
+    layer = cast(Any, network.last_layer())
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(head.weight.T))
+        layer.bias.copy_(torch.from_numpy(head.bias))
+
+
+def _freeze(network: Network, finetune: str) -> None:
+    """Leave `finetune` layers of the backbone to learn, counted from the end, and every layer after it."""
+    if finetune == "all":
+        return
+    layers = weight_layers(network)
+    learning = {"no": 0, "last": math.ceil(len(layers) / 4)}.get(finetune)
+    learning = int(finetune) if learning is None else learning
+    for layer in layers[: max(0, len(layers) - learning)]:
+        for parameter in layer:
+            parameter.requires_grad_(False)
+
+
+def weight_layers(network: Network) -> list[list[nn.Parameter]]:
+    """The parameters of each backbone layer with weights, in order; a normalisation belongs to the layer before it."""
+    last = {id(parameter) for parameter in network.last_layer().parameters()}
+    layers: list[list[nn.Parameter]] = []
+    for module in network.backbone().modules():
+        own = [parameter for parameter in module.parameters(recurse=False) if id(parameter) not in last]
+        if own and (not layers or any(parameter.ndim > 1 for parameter in own)):
+            layers.append(own)
+        elif own:
+            layers[-1] += own
+    return layers
 
 
 def check_name(name: str) -> None:
@@ -141,26 +239,28 @@ def _create(recipe: Recipe, n_classes: int) -> nn.Module:
         ) from None
 
 
-def load_weights(network: TimmNetwork, path: Path) -> None:
-    """Load a state dict, all but the last layer, which stays fresh. Nothing in the file is ever executed."""
-    state = _read_state(path)
-    own = network.model.state_dict()
-    head = next(name for name, module in network.model.named_modules() if module is network.last_layer())
-    body = {name: value for name, value in own.items() if not name.startswith(f"{head}.")}
-    missing = [name for name in body if name not in state and not name.endswith("num_batches_tracked")]
-    misfit = [name for name in body if name in state and state[name].shape != own[name].shape]
+def load_weights(model: nn.Module, path: Path, with_head: bool) -> None:
+    """Load a state dict; without its head, the last layer stays fresh. Nothing in the file is ever executed."""
+    state = read_state(path)
+    own = model.state_dict()
+    layer = cast(Any, model).get_classifier()
+    head = next(name for name, module in model.named_modules() if module is layer)
+    wanted = {name: value for name, value in own.items() if with_head or not name.startswith(f"{head}.")}
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    misfit = [name for name in wanted if name in state and state[name].shape != own[name].shape]
     if missing or misfit:
         name = (missing or misfit)[0]
         raise WeightsError(
             f"cannot load '{path.name}' into this network",
-            value=f"{len(missing)} of {len(body)} tensors missing, {len(misfit)} of another shape, the first: {name}",
+            value=f"{len(missing)} of {len(wanted)} tensors missing, {len(misfit)} of another shape, the first: {name}",
             accepted="weights saved from the same network with the same arguments",
             hint="Check --model and --network-arg.",
         )
-    network.model.load_state_dict({name: state[name] for name in body if name in state}, strict=False)
+    model.load_state_dict({name: state[name] for name in wanted if name in state}, strict=False)
 
 
-def _read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file or a PyTorch state dict, read without executing anything in it."""
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -10,31 +10,41 @@ from numpy.typing import NDArray
 from torch import nn
 
 from whatsit.recipe import Recipe
-from whatsit.training.torch_engine.networks import Network
+from whatsit.training.torch_engine.networks import Network, weight_layers
 
 
 def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
-    """AdamW or SGD; each group's `scale` multiplies the rate. Biases and normalisation do not decay.
+    """The recipe's optimiser; each group's `scale` multiplies the rate. Biases and normalisation do not decay.
 
-    The fresh last layer learns at the full rate, what was pretrained at `backbone_rate` times that.
+    A fresh last layer learns at the full rate, the backbone at `backbone_rate` times that, and each of its layers
+    at `layer_decay` times the rate of the next (discriminative rates: Howard and Ruder, ACL 2018, section 3.2).
     """
-    head = {id(parameter) for parameter in network.last_layer().parameters()}
+    layers = weight_layers(network)
+    scales = {
+        id(parameter): recipe.backbone_rate * recipe.layer_decay ** (len(layers) - 1 - depth)
+        for depth, layer in enumerate(layers)
+        for parameter in layer
+    }
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
-        scale = 1.0 if id(parameter) in head else recipe.backbone_rate
-        decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
-        groups.setdefault((scale, decay), []).append(parameter)
+        if parameter.requires_grad:
+            decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((scales.get(id(parameter), 1.0), decay), []).append(parameter)
     settings = [
         {"params": parameters, "scale": scale, "weight_decay": decay, "lr": recipe.learning_rate * scale}
         for (scale, decay), parameters in groups.items()
     ]
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(settings, momentum=0.9, nesterov=True)
+    if recipe.optimizer == "rmsprop":
+        return torch.optim.RMSprop(settings, alpha=0.9, eps=1e-7)  # as Keras has them, whose tutorials use it
     return torch.optim.AdamW(settings)
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, then a half cosine to zero (Loshchilov and Hutter, ICLR 2017). `step` counts from 0."""
+    if recipe.schedule == "constant":
+        return recipe.learning_rate
     warmup = max(1, round(recipe.warmup * steps))
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
@@ -53,7 +63,8 @@ def update_average(average: Network, network: Network, step: int, decay: float) 
 
     It takes the noise of the last few steps out of small sets, where a lucky epoch is hard to tell from a good one.
     """
-    decay = min(decay, (1 + step) / (10 + step))
+    if decay:  # without an average, the network itself is judged
+        decay = min(decay, (1 + step) / (10 + step))
     for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if mean.dtype.is_floating_point:
             mean.lerp_(value, 1 - decay)

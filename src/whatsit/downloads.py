@@ -1,0 +1,176 @@
+"""One file from the network: resumed where it breaks off, tried again where it is worth it, and checked."""
+
+from __future__ import annotations
+
+import email.utils
+import hashlib
+import http.client
+import socket
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
+
+from whatsit import storage
+from whatsit.errors import WeightsError, WhatsitError
+from whatsit.events import OnEvent, Progress, ignore
+from whatsit.version import __version__
+
+ATTEMPTS = 4
+PAUSE = 1.0  # seconds before the second attempt; twice as long before each further one
+LONGEST_PAUSE = 60.0  # seconds, whatever Retry-After says
+_TIMEOUT = 30.0  # seconds without a byte
+_PIECE = 1 << 18  # bytes
+
+
+class _FailedError(Exception):
+    """An attempt that failed. `again`: for a reason that may pass. `wait`: the seconds the server asks for."""
+
+    def __init__(self, reason: str, again: bool = True, wait: float | None = None) -> None:
+        super().__init__(reason)
+        self.again, self.wait = again, wait
+
+
+def fetch(
+    url: str,
+    path: Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    on_event: OnEvent = ignore,
+    error: type[WhatsitError] = WeightsError,
+    hint: str = "Try again later.",
+) -> Path:
+    """Fetch `url` into `path`, which appears whole and with the right hash (hexadecimal), or not at all.
+
+    Follows redirects. A server that is busy (429, 5xx) is asked again when it says, a transfer that breaks off goes on
+    where it stopped; four attempts in all. Raises `error`, with `hint`, for everything that remains wrong, and
+    OutputError where `path` cannot be written.
+    """
+    if urlsplit(url).scheme not in ("http", "https"):
+        raise error(f"cannot fetch '{url}'", value="no web address", accepted="http:// or https://", hint=hint)
+    with storage.beside(path) as part:
+        _attempts(url, part, path.name, on_event, error, hint)
+        _check(url, part, "sha256", sha256, error, hint)
+        _check(url, part, "md5", md5, error, hint)
+    return path
+
+
+def reason(failure: BaseException) -> str:
+    """Why a connection failed, in a few words."""
+    inner = getattr(failure, "reason", None) or failure.__cause__ or failure.__context__
+    if isinstance(inner, BaseException):
+        return reason(inner)
+    if isinstance(failure, socket.gaierror):
+        return "no connection: the host's name cannot be looked up"
+    if isinstance(failure, TimeoutError):
+        return "no answer in time"
+    return str(getattr(failure, "strerror", None) or failure or type(failure).__name__).lower()
+
+
+def _attempts(url: str, part: Path, name: str, on_event: OnEvent, error: type[WhatsitError], hint: str) -> None:
+    tag: str | None = None
+    pause = PAUSE
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with _answer(url, part.stat().st_size, tag) as answer:
+                tag = answer.tag
+                _receive(answer, part, name, on_event)
+            return
+        except _FailedError as failure:
+            if not failure.again or attempt == ATTEMPTS:
+                tried = f" ({attempt} attempts)" if attempt > 1 else ""
+                raise error(
+                    f"cannot fetch '{url}'",
+                    value=f"{failure}{tried}",
+                    accepted="a server that can be reached and sends the whole file",
+                    hint=hint,
+                ) from None
+            time.sleep(min(LONGEST_PAUSE, pause if failure.wait is None else failure.wait))
+            pause *= 2
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An open answer: its body, where in the file the body begins, the whole file's size and version, if known."""
+
+    body: IO[bytes]
+    begins: int
+    size: int | None
+    tag: str | None
+
+
+@contextmanager
+def _answer(url: str, have: int, tag: str | None) -> Iterator[_Answer]:
+    headers = {"User-Agent": f"whatsit/{__version__}", "Accept-Encoding": "identity"}
+    if have and tag:
+        headers |= {"Range": f"bytes={have}-", "If-Range": tag}  # a file that has changed since is sent from its start
+    try:
+        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
+    except urllib.error.HTTPError as failure:
+        failure.close()
+        busy = failure.code == 429 or failure.code >= 500
+        wait = retry_after(failure.headers.get("Retry-After"))
+        raise _FailedError(f"HTTP {failure.code} {failure.reason}".strip(), busy, wait) from None
+    except (ConnectionResetError, http.client.RemoteDisconnected) as failure:
+        raise _FailedError(reason(failure)) from None
+    except (OSError, http.client.HTTPException) as failure:  # no such host, nobody listening, no certificate, ...
+        raise _FailedError(reason(failure), again=False) from None
+    with response:
+        if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
+            raise _FailedError("another part of the file than was asked for")
+        begins = have if response.status == 206 else 0
+        length = response.headers.get("Content-Length", "")
+        size = begins + int(length) if length.isdigit() else None
+        etag = response.headers.get("ETag", "")
+        yield _Answer(response, begins, size, etag if etag and not etag.startswith("W/") else None)
+
+
+def _receive(answer: _Answer, part: Path, name: str, on_event: OnEvent) -> None:
+    with part.open("r+b") as file:
+        file.seek(answer.begins)
+        file.truncate()
+        while piece := _read(answer.body, file.tell()):
+            file.write(piece)
+            if answer.size:
+                on_event(Progress(f"fetching {name} (kB)", file.tell() // 1000, answer.size // 1000))
+        if answer.size is not None and file.tell() != answer.size:
+            raise _FailedError(f"it broke off after {file.tell():,} of {answer.size:,} bytes")
+
+
+def _read(body: IO[bytes], have: int) -> bytes:
+    try:
+        return body.read(_PIECE)
+    except (OSError, http.client.HTTPException) as failure:
+        raise _FailedError(f"it broke off after {have:,} bytes: {reason(failure)}") from None
+
+
+def retry_after(text: str | None) -> float | None:
+    """`Retry-After` in seconds: a number, or a date."""
+    if text is None:
+        return None
+    if text.strip().isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except ValueError:
+        return None
+
+
+def _check(url: str, part: Path, algorithm: str, expected: str | None, error: type[WhatsitError], hint: str) -> None:
+    if expected is None:
+        return
+    with part.open("rb") as file:
+        digest = hashlib.file_digest(file, algorithm).hexdigest()
+    if digest != expected.lower():
+        raise error(
+            f"cannot trust what came from '{url}'",
+            value=f"{algorithm.upper()} {digest[:16]}…",
+            accepted=f"{expected[:16].lower()}…",
+            hint=f"Nothing was kept. {hint}",
+        )

@@ -1,0 +1,176 @@
+"""Keras models in `.keras` and `.h5` files, with no code in them ever run."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from whatsit.errors import WhatsitError
+from whatsit.importers.archives import LARGEST, open_zip
+from whatsit.importers.brought import Brought
+from whatsit.importers.onnx_files import bring_graph
+from whatsit.importers.quiet import quiet
+from whatsit.importers.said import Said, missing
+from whatsit.importers.unusable import unusable
+from whatsit.importers.wrapping import Ends
+
+_ACCEPTED = "a whole Keras model of layers that come with Keras"
+# What Keras would resolve to a function or class in another package, or rebuild from bytes of Python.
+_CODE = {"Lambda", "function", "__lambda__", "__lambda_value__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"}
+_CODE |= {"FlaxLayer", "TFOpLambda", "SlicingOpLambda"}
+_OWN = ("keras", "builtins")
+_RESCALING = ("Rescaling", "Normalization")
+
+
+def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
+    """Read a Keras file. Raises ModelFileError for what is no classifier of pictures, OptionError for what is missing.
+
+    `known_scaling` is what the surroundings of the file tell, where the user says nothing.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if path.suffix.lower() == ".keras":
+        _refuse_code(path, _config_in_zip(path))
+    else:
+        _check_hdf5(path)
+    model = _load(path)
+    shape = _input_shape(path, model)
+    preprocess = said.geometry(path, (shape[1], shape[2]))
+    scalings = [layer for layer in model.layers[:3] if type(layer).__name__ in _RESCALING]
+    name, scaling = said.scaling_for(path, "0..255" if scalings else known_scaling)
+    graph = _exported(path, model, preprocess.size)
+    return bring_graph(
+        path,
+        graph,
+        graph.graph.output[0].name,
+        lambda values: _run(model, values),
+        Ends("NHWC", TensorProto.FLOAT, scaling, "logits"),
+        said,
+        preprocess,
+        {"model": str(model.name), "scaling": name, "format": "keras"},
+    )
+
+
+def _config_in_zip(path: Path) -> Any:
+    with open_zip(path) as archive:
+        try:
+            return json.loads(archive.read("config.json"))
+        except (KeyError, ValueError, zipfile.BadZipFile) as error:
+            raise unusable(path, error, _ACCEPTED) from None
+
+
+def _check_hdf5(path: Path) -> None:
+    """Look over an HDF5 file before Keras opens it: no code, no links to other files, no endless arrays."""
+    import h5py
+
+    try:
+        with h5py.File(path) as file:
+            config = file.attrs.get("model_config")
+            largest = sum(_sizes(path, file))
+    except OSError as error:
+        raise unusable(path, error, _ACCEPTED) from None
+    if largest > LARGEST:
+        raise unusable(path, f"{largest:,} bytes of arrays", f"at most {LARGEST:,}")
+    if config is None:
+        raise missing(path, "the network, only weights", "--network with a network's name")
+    try:
+        _refuse_code(path, json.loads(config))
+    except ValueError as error:
+        raise unusable(path, error, _ACCEPTED) from None
+
+
+def _sizes(path: Path, group: Any) -> Iterator[int]:
+    import h5py
+
+    for name in group:
+        link = group.get(name, getlink=True)
+        if not isinstance(link, h5py.HardLink):
+            raise unusable(path, f"a link to elsewhere, '{name}'", _ACCEPTED)
+        member = group[name]
+        if isinstance(member, h5py.Group):
+            yield from _sizes(path, member)
+        elif member.external or member.is_virtual:
+            raise unusable(path, f"an array in another file, '{name}'", _ACCEPTED)
+        else:
+            yield member.size * member.dtype.itemsize
+
+
+def _refuse_code(path: Path, config: Any) -> None:
+    for part in _parts(config):
+        kind, module = part.get("class_name"), part.get("module")
+        own = module is None or str(module).split(".")[0] in _OWN
+        if kind in _CODE or not own or "function_type" in part:
+            what = "Lambda layer, which holds Python code" if kind == "Lambda" else f"'{kind}' of {module or 'Python'}"
+            raise unusable(
+                path,
+                f"a {what}" if kind == "Lambda" else f"code: {what}",
+                _ACCEPTED + "; code in a model file is never run",
+                "Build the model again with layers of Keras, such as Rescaling, instead of it.",
+            )
+
+
+def _parts(config: Any) -> Iterator[dict[str, Any]]:
+    """Every dictionary in a configuration, from the outside in."""
+    todo = [config]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, dict):
+            yield part
+            todo.extend(part.values())
+        elif isinstance(part, list):
+            todo.extend(part)
+
+
+def _load(path: Path) -> Any:
+    with quiet():
+        import keras
+
+        try:
+            return keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        except WhatsitError:
+            raise
+        except Exception as error:  # whatever a broken configuration makes Keras do
+            reason = error
+    raise unusable(path, reason, _ACCEPTED)
+
+
+def _input_shape(path: Path, model: Any) -> tuple[int | None, ...]:
+    shape = getattr(model, "input_shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 4 or shape[3] != 3:
+        raise unusable(
+            path,
+            f"an input of shape {shape}",
+            "one colour picture [height, width, 3]",
+            "Networks for anything but colour pictures cannot be imported.",
+        )
+    return shape
+
+
+def _exported(path: Path, model: Any, size: tuple[int, int]) -> onnx.ModelProto:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "model.onnx"
+        try:
+            with quiet():
+                import keras
+
+                signature = [keras.InputSpec(shape=(None, *size, 3), dtype="float32")]
+                _run(model, np.zeros((1, *size, 3), np.float32))
+                model.export(str(out), format="onnx", verbose=False, input_signature=signature)
+            return onnx.load(str(out))
+        except Exception as error:  # whatever the converters raise
+            raise unusable(path, error, "layers that Keras exports as ONNX") from None
+
+
+def _run(model: Any, values: NDArray[np.generic]) -> NDArray[np.float32]:
+    return np.asarray(model(values, training=False), np.float32)

@@ -1,0 +1,79 @@
+"""What the user said about a model, and the errors that ask by name for what is still missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whatsit.errors import OptionError
+from whatsit.preprocess import SCALINGS, Fit, Preprocess, Scaling, scaling_called, scaling_named
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the user said; None leaves it to the file.
+
+    labels      names of the classes, in the order of the network's answers
+    preprocess  how pixel values are scaled: a key of SCALINGS, or a Keras application's name
+    network     for files that hold weights only: "timm:NAME", a timm name, or one of ours ("cifar_resnet20")
+    """
+
+    labels: tuple[str, ...] | None = None
+    preprocess: str | None = None
+    network: str | None = None
+    network_args: dict[str, Any] = field(default_factory=dict)
+    image_size: int | None = None
+    fit: Fit | None = None
+
+    def labels_for(self, path: Path, answers: int) -> tuple[str, ...]:
+        """The labels of a network with so many answers (two labels for one answer, a yes or no)."""
+        wanted = max(2, answers)
+        if self.labels is None:
+            raise missing(path, "the names of its classes", f"--labels with a file of {wanted} names, one a line")
+        if len(self.labels) != wanted:
+            raise OptionError(
+                f"cannot label the answers of '{path}'",
+                value=f"{len(self.labels)} labels",
+                accepted=f"{wanted} labels, one for each of its answers",
+                hint="Check --labels; some networks answer with an extra class for the background, which comes first.",
+            )
+        return self.labels
+
+    def scaling_for(self, path: Path, known: str | None = None) -> tuple[str, Scaling]:
+        """The scaling's name and itself: what the user said, or what the file tells."""
+        name = self.preprocess or known
+        if name is None:
+            names = ", ".join(SCALINGS)
+            raise missing(path, "how pixel values were scaled in training", f"--preprocess with one of {names}")
+        return scaling_called(name), scaling_named(name)
+
+    def geometry(self, path: Path, size: tuple[int | None, int | None], usual: int | None = None) -> Preprocess:
+        """The input's geometry from the graph's height and width, None where it takes any."""
+        height, width = (side or self.image_size or usual for side in size)
+        if height is None or width is None:
+            raise missing(path, "the size of its pictures", "--image-size with the pixels a side")
+        if self.image_size is not None and (height, width) != (self.image_size, self.image_size):
+            raise OptionError(
+                f"cannot give '{path}' pictures of this size",
+                value=f"{self.image_size}x{self.image_size}",
+                accepted=f"{height}x{width}, for which it was made",
+                hint="Leave --image-size out.",
+            )
+        return self.framed(Preprocess("crop", (height, width), "bilinear"))
+
+    def framed(self, known: Preprocess) -> Preprocess:
+        """The same geometry with the --fit that the user wants."""
+        if self.fit is None or self.fit == known.fit:
+            return known
+        return Preprocess(self.fit, known.size, known.interpolation)
+
+
+def missing(path: Path, what: str, accepted: str) -> OptionError:
+    option = accepted.split()[0]
+    return OptionError(
+        f"cannot import '{path}'",
+        value=f"nothing in the file about {what}",
+        accepted=accepted,
+        hint=f"Say it with {option}.",
+    )

@@ -1,0 +1,122 @@
+"""What the user asks of a run, and what of it can be refused before any picture is read."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from whatsit.catalogue import Framework
+from whatsit.errors import OptionError
+from whatsit.preprocess import Fit
+
+Optimizer = Literal["adamw", "sgd", "rmsprop"]
+Augment = Literal["none", "light", "medium", "strong"]
+Preset = Literal["tutorial_vgg16"]
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for; None leaves the choice to `choose`."""
+
+    recipe: Preset | None = None
+    framework: Framework | None = None
+    model: str | None = None
+    network_args: dict[str, Any] = field(default_factory=dict)
+    weights: Path | None = None
+    random_weights: bool = False  # `--weights none`: learn from scratch
+    preprocess: str | None = None
+    fit: Fit | None = None
+    image_size: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    optimizer: Optimizer | None = None
+    learning_rate: float | Literal["auto"] | None = None
+    finetune: str | None = None
+    augment: Augment | None = None
+    mirror: bool | None = None
+    mixup: float | None = None
+    ema: float | None = None
+    budget: float | None = None
+    seed: int | None = None
+    device: str | None = None
+    offline: bool = False
+    golden: bool = True
+
+
+def network_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """`("pad_type=same", "drop_rate=0.1")` -> their values, numbers and truth values told from text."""
+    arguments: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name.isidentifier():
+            raise OptionError(
+                "cannot use this --network-arg",
+                value=repr(pair),
+                accepted="NAME=VALUE",
+                hint="For instance: --network-arg pad_type=same",
+            )
+        try:
+            arguments[name] = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            arguments[name] = text
+    return arguments
+
+
+def seconds(text: str) -> float:
+    """`90s`, `5m`, `1.5h` or plain seconds -> seconds."""
+    units = {"s": 1.0, "m": 60.0, "h": 3600.0}
+    number, unit = (text[:-1], text[-1]) if text and text[-1] in units else (text, "s")
+    try:
+        value = float(number) * units[unit]
+    except ValueError:
+        value = -1.0
+    if not 0 < value < math.inf:
+        raise OptionError(
+            "cannot use this time",
+            value=repr(text),
+            accepted="90s, 5m, 1.5h or seconds",
+            hint="For instance: --budget 5m",
+        )
+    return value
+
+
+def check_positive(wishes: Wishes) -> None:
+    """Refuse numbers that no run can use, before any picture is read."""
+    for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("image_size", 8, 1024)):
+        value = getattr(wishes, name)
+        if value is not None and not low <= value <= high:
+            raise OptionError(
+                f"cannot use this {name.replace('_', '-')}",
+                value=value,
+                accepted=f"{low} to {high}",
+                hint=f"Leave --{name.replace('_', '-')} out and whatsit chooses it.",
+            )
+    for name, number, least, most in (
+        ("learning rate", wishes.learning_rate, 0.0, 10.0),
+        ("ema", wishes.ema, -1e-9, 1.0),
+        ("mixup", wishes.mixup, -1e-9, 100.0),
+    ):
+        if isinstance(number, float) and not least < number < most:
+            accepted = f"above 0, below {most:g}" if name == "learning rate" else f"0 (off) to below {most:g}"
+            raise OptionError(f"cannot use this {name}", value=number, accepted=accepted, hint=_TRY[name])
+    if wishes.finetune is not None and wishes.finetune not in ("no", "last", "all") and not _is_number(wishes.finetune):
+        raise OptionError(
+            "cannot fine-tune this much",
+            value=repr(wishes.finetune),
+            accepted="no, last, all, or a number of layers from 1 on",
+            hint="For instance: --finetune last",
+        )
+
+
+_TRY = {
+    "learning rate": "Try 0.001, or 'auto'.",
+    "ema": "Try 0.99, or 0 to keep the weights as they are.",
+    "mixup": "Try 0.2.",
+}
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) > 0

@@ -1,0 +1,140 @@
+"""Fetching a file from a server that may be gone, busy, unreliable or wrong."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from file_server import Behaviour, FileServer, serving
+
+from whatsit import downloads
+from whatsit.downloads import fetch
+from whatsit.errors import DataError, OutputError, WeightsError
+from whatsit.events import Event, Progress
+
+DATA = bytes(range(256)) * 4_000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
+    with serving({"/file.bin": DATA}) as running:
+        yield running
+
+
+def refused(server: FileServer, path: Path, **options: str) -> WeightsError:
+    with pytest.raises(WeightsError) as caught:
+        fetch(f"{server.address}/file.bin", path, sha256=SHA256, **options)  # type: ignore[arg-type]
+    assert list(path.parent.iterdir()) == []  # nothing half-written
+    return caught.value
+
+
+def test_a_file_arrives_whole_and_its_progress_is_told(server: FileServer, tmp_path: Path) -> None:
+    told: list[Event] = []
+    path = fetch(
+        f"{server.address}/file.bin",
+        tmp_path / "deep" / "file.bin",
+        sha256=SHA256.upper(),
+        md5=hashlib.md5(DATA).hexdigest(),
+        on_event=told.append,
+    )
+    assert path.read_bytes() == DATA
+    assert told[-1] == Progress("fetching file.bin (kB)", 1024, 1024)
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_what_is_not_there_is_said_at_once(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["404"]
+    error = refused(server, tmp_path / "file.bin", hint="Ask elsewhere.")
+    assert error.value == "HTTP 404 Not Found"
+    assert error.hint == "Ask elsewhere."
+    assert len(server.seen) == 1
+
+
+@pytest.mark.parametrize("trouble", ["429", "500"])
+def test_a_busy_server_is_asked_again(server: FileServer, tmp_path: Path, trouble: Behaviour) -> None:
+    server.behaviours = [trouble, trouble, "well"]
+    assert fetch(f"{server.address}/file.bin", tmp_path / "file.bin", sha256=SHA256).read_bytes() == DATA
+    assert len(server.seen) == 3
+
+
+def test_a_server_that_stays_busy_is_given_up(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["429"]
+    assert refused(server, tmp_path / "file.bin").value == "HTTP 429 Too Many Requests (4 attempts)"
+    assert len(server.seen) == downloads.ATTEMPTS
+
+
+def test_retry_after_is_honoured(server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(downloads, "PAUSE", 20.0)
+    monkeypatch.setattr(downloads.time, "sleep", slept.append)
+    server.behaviours = ["429", "breaks off", "well"]
+    fetch(f"{server.address}/file.bin", tmp_path / "file.bin", sha256=SHA256)
+    assert slept == [0.0, 40.0]  # the server's word, then our own
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), (None, None)],
+)
+def test_retry_after_is_seconds_or_a_date(text: str | None, seconds: float | None) -> None:
+    assert downloads.retry_after(text) == seconds
+
+
+def test_a_broken_off_transfer_goes_on_where_it_stopped(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["breaks off", "breaks off", "well"]
+    assert fetch(f"{server.address}/file.bin", tmp_path / "file.bin", sha256=SHA256).read_bytes() == DATA
+    half, three_quarters = len(DATA) // 2, len(DATA) * 3 // 4
+    assert server.seen == [
+        "GET /file.bin",
+        f"GET /file.bin bytes={half}-",
+        f"GET /file.bin bytes={three_quarters}-",
+    ]
+
+
+def test_a_transfer_that_always_breaks_off_is_given_up(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["breaks off"]
+    assert "broke off after" in str(refused(server, tmp_path / "file.bin").value)
+
+
+def test_corrupted_bytes_are_refused_and_a_good_attempt_succeeds_later(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["corrupt", "well"]
+    error = refused(server, tmp_path / "file.bin")
+    assert str(error.value).startswith("SHA256 ")
+    assert SHA256[:16] in error.accepted
+    assert fetch(f"{server.address}/file.bin", tmp_path / "file.bin", sha256=SHA256).read_bytes() == DATA
+
+
+def test_a_wrong_file_does_not_replace_the_one_that_is_there(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["corrupt"]
+    path = tmp_path / "file.bin"
+    path.write_bytes(b"good")
+    with pytest.raises(WeightsError):
+        fetch(f"{server.address}/file.bin", path, md5=hashlib.md5(DATA).hexdigest())
+    assert path.read_bytes() == b"good"
+
+
+def test_nobody_listening_is_said_at_once(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(DataError, match="connection refused"):
+        fetch(f"http://127.0.0.1:{port}/x", tmp_path / "x", error=DataError)
+
+
+def test_only_web_addresses_are_fetched(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    with pytest.raises(WeightsError, match="no web address"):
+        fetch(secret.as_uri(), tmp_path / "copy")
+
+
+def test_a_place_that_cannot_be_written_is_said(server: FileServer, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError):
+        fetch(f"{server.address}/file.bin", tmp_path / "file" / "file.bin")
+    assert server.seen == []

@@ -1,0 +1,272 @@
+"""From a name to a model file: weights found or fetched, a file that answers as its network does, and all that can fail.
+
+The Hugging Face hub and Keras's storage are played by a server on this machine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from file_server import Behaviour, FileServer, serving
+from PIL import Image
+from tiny_weights import NETWORK, write_tiny_weights
+
+from whatsit import catalogue, downloads, weights
+from whatsit.errors import OptionError, WeightsError
+from whatsit.events import Event, Progress
+from whatsit.modelfile import verify
+from whatsit.runtime import OpenModel
+from whatsit.weights import Wanted
+
+pretrained = pytest.importorskip("whatsit.pretrained")
+pytest.importorskip("timm")
+
+NAME = f"timm:{NETWORK}"
+FILE = f"{NETWORK}.safetensors"
+ON_THE_HUB = f"/timm/{NETWORK}/resolve/main/model.safetensors"
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache, and no weights of the user's."""
+    monkeypatch.delenv("WHATSIT_WEIGHTS", raising=False)
+    monkeypatch.delenv("WHATSIT_OFFLINE", raising=False)
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(downloads, "PAUSE", 0.0)
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_weights(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture
+def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    with serving({ON_THE_HUB: tiny.read_bytes()}) as running:
+        monkeypatch.setenv("HF_ENDPOINT", running.address)
+        yield running
+
+
+def kept(cache: Path) -> list[str]:
+    return sorted(path.name for path in cache.rglob("*") if path.is_file())
+
+
+def test_weights_are_fetched_from_the_hub_once_and_described(hub: FileServer, cache: Path, tiny: Path) -> None:
+    told: list[Event] = []
+    found = pretrained.locate(NAME, on_event=told.append)
+    assert found.path == cache / "weights" / FILE
+    assert found.path.read_bytes() == tiny.read_bytes()
+    assert kept(cache) == [FILE, f"{FILE}.json"]
+    description = json.loads((cache / "weights" / f"{FILE}.json").read_text())
+    assert description == {
+        "name": NAME,
+        "framework": "torch",
+        "network": NAME,
+        "arguments": {},
+        "classes": "imagenet-1k",
+        "input_size": [160, 160],
+        "preprocess": "-1..1",
+        "fit": "crop",
+        "resize_shorter": 168,
+        "interpolation": "bilinear",
+        "sha256": hashlib.sha256(tiny.read_bytes()).hexdigest(),
+        "licence": "apache-2.0",
+        "source": f"timm/{NETWORK}",
+    }
+    assert any(isinstance(event, Progress) and event.done == event.total for event in told)
+    asked = len(hub.seen)
+    for name in (NAME, NETWORK):
+        assert pretrained.locate(name, offline=True) == found
+    assert len(hub.seen) == asked
+
+
+@pytest.mark.parametrize(
+    ("asked", "given", "value"),
+    [
+        ("404", "well", "HTTP 404"),
+        ("429", "well", "HTTP 429"),
+        ("500", "well", "HTTP 500"),
+        ("well", "404", "HTTP 404"),
+        ("well", "429", "HTTP 429"),
+        ("well", "breaks off", "it broke off after"),
+        ("well", "corrupt", "SHA256"),
+    ],
+)
+def test_a_hub_that_fails_poisons_nothing(
+    hub: FileServer, cache: Path, asked: Behaviour, given: Behaviour, value: str
+) -> None:
+    hub.asked, hub.behaviours = [asked], [given]
+    with pytest.raises(WeightsError) as caught:
+        pretrained.locate(NAME)
+    assert str(caught.value.value).startswith(value)
+    assert f"whatsit fetch {NAME} --to DIR" in caught.value.hint
+    assert "--model small" in caught.value.hint
+    assert kept(cache) == []
+    hub.asked, hub.behaviours = ["well"], ["well"]
+    assert pretrained.locate(NAME).path.exists()
+
+
+def test_a_busy_hub_is_asked_again(hub: FileServer, cache: Path) -> None:
+    hub.asked, hub.behaviours = ["429", "well"], ["429", "breaks off", "well"]
+    assert pretrained.locate(NAME).path.exists()
+
+
+def test_nobody_listening_is_said_with_a_way_out(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(WeightsError, match=r"connection refused.*WHATSIT_WEIGHTS.*whatsit fetch resnet18 --to DIR"):
+        pretrained.model_file(Wanted("resnet18"))
+    assert kept(cache) == []
+
+
+@pytest.mark.parametrize("how", ["argument", "environment"])
+def test_offline_asks_nobody(hub: FileServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    if how == "environment":
+        monkeypatch.setenv("WHATSIT_OFFLINE", "1")
+    with pytest.raises(WeightsError, match="none on this machine, and --offline"):
+        pretrained.locate(NAME, offline=how == "argument")
+    assert hub.seen == []
+
+
+def test_a_folder_is_prepared_for_another_machine(
+    hub: FileServer, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = pretrained.prepare(Wanted(NAME), tmp_path / "usb")
+    assert path == tmp_path / "usb" / FILE
+    assert kept(cache) == []  # straight to where it is wanted
+    monkeypatch.setenv("WHATSIT_WEIGHTS", str(tmp_path / "usb"))
+    assert pretrained.locate(NAME, offline=True).path == path
+    again = pretrained.prepare(Wanted(NAME), tmp_path / "second", offline=True)
+    assert again.read_bytes() == path.read_bytes()
+    assert weights.describe(again) == replace(weights.describe(path), path=again)
+    assert pretrained.prepare(Wanted(NAME), tmp_path / "usb", offline=True) == path
+
+
+@pytest.fixture(scope="module")
+def made(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model file of the tiny weights."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WHATSIT_WEIGHTS", str(tiny.parent))
+        patch.setenv("WHATSIT_CACHE", str(tmp_path_factory.mktemp("cache")))
+        path = pretrained.model_file(Wanted("tiny"), offline=True)
+        assert pretrained.model_file(Wanted("tiny"), offline=True) == path
+        return Path(path)
+
+
+def test_the_model_file_answers_as_the_network_in_its_own_framework(made: Path, tiny: Path) -> None:
+    import timm
+    import torch
+    from safetensors.torch import load_file
+
+    network = timm.create_model(NETWORK, pretrained=False).eval()
+    network.load_state_dict(load_file(tiny))
+    model = OpenModel(made)
+    picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
+    small = Image.fromarray(picture).resize((96, 72), Image.Resampling.BILINEAR).crop((16, 4, 80, 68))
+    x = (torch.tensor(np.asarray(small)) / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
+        [0.229, 0.224, 0.225]
+    )
+    with torch.no_grad():
+        expected = network(x.permute(2, 0, 1)[None]).softmax(1)[0].numpy()
+    assert np.abs(model.predict_proba(picture)[0] - expected).max() < 1e-4
+    assert expected.max() > 0.01  # far from alike for all labels
+
+
+def test_the_model_file_says_what_it_is(made: Path, tiny: Path) -> None:
+    manifest = OpenModel(made).manifest
+    assert manifest.labels == catalogue.imagenet_labels()
+    assert (manifest.preprocess.size, manifest.preprocess.fit, manifest.preprocess.resize_shorter) == (
+        (64, 64),
+        "crop",
+        72,
+    )
+    assert manifest.weights["pretrained"] == tiny.name
+    assert manifest.weights["licence"] == "CC0-1.0"
+    assert manifest.weights["sha256"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
+    assert manifest.weights["parameters"] == 469_688
+    assert manifest.recipe["model"] == NETWORK
+    assert str(tiny.parent) not in str(manifest.recipe)
+    assert manifest.measured == {}
+    assert len(manifest.golden) == 10
+    assert verify(manifest, OpenModel(made).answers) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"classes": None}, "cannot classify with 'tiny'"),
+        ({"network": "timm:test_vit.r160_in1k"}, "cannot load"),
+        ({"arguments": {"num_classes": 10}}, "cannot"),
+    ],
+)
+def test_weights_that_cannot_classify_leave_nothing(
+    facts: dict[str, object], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    monkeypatch.setenv("WHATSIT_WEIGHTS", str(write_tiny_weights(tmp_path / "w", **facts).parent))
+    with pytest.raises((WeightsError, OptionError), match=message):
+        pretrained.model_file(Wanted("tiny"), offline=True)
+    assert kept(cache) == []
+
+
+def test_a_head_of_another_size_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = write_tiny_weights(tmp_path / "w")
+    state = load_file(path)
+    head = next(name for name, value in state.items() if value.shape == (1000,))
+    state[head], state[head.replace("bias", "weight")] = (
+        state[name][:10].clone() for name in (head, head.replace("bias", "weight"))
+    )
+    save_file(state, path)
+    description = json.loads(path.with_name(f"{path.name}.json").read_text())
+    path.with_name(f"{path.name}.json").write_text(json.dumps({**description, "sha256": None}))
+    monkeypatch.setenv("WHATSIT_WEIGHTS", str(path.parent))
+    with pytest.raises(WeightsError):
+        pretrained.model_file(Wanted("tiny"), offline=True)
+    assert kept(cache) == []
+
+
+def test_weights_by_hand_take_from_the_name_what_no_description_says(tmp_path: Path) -> None:
+    path = tmp_path / "w.pth"
+    path.write_bytes(b"weights")
+    found = pretrained.locate("resnet18", weights=path)
+    assert (found.path, found.network, found.framework) == (path, "resnet18.tv_in1k", "torch")
+    assert (found.preprocess, found.input_size, found.resize_shorter) == ("imagenet", (224, 224), 256)
+    assert found.interpolation == "bilinear"
+
+
+def test_weights_by_hand_of_another_network_are_refused(tiny: Path) -> None:
+    with pytest.raises(WeightsError, match=f"weights of the network '{NETWORK}'.*accepted: weights of 'resnet18"):
+        pretrained.locate("resnet18", weights=tiny)
+
+
+def test_what_is_said_by_hand_wins(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = Wanted("tiny", weights=tiny, preprocess="mobilenet_v2", arguments={"drop_rate": 0.5})
+    complete = pretrained._complete(weights.describe(tiny), wanted)
+    assert (complete.preprocess, complete.arguments) == ("-1..1", {"drop_rate": 0.5})
+    assert complete.input_size == (64, 64)
+
+
+def test_a_legacy_file_with_code_in_it_is_not_run(tmp_path: Path) -> None:
+    import pickle
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "exploded",)
+
+    path = tmp_path / "w.pth"
+    path.write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(WeightsError, match="cannot read the weights"):
+        pretrained.model_file(Wanted(NAME, weights=path), offline=True)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_unknown_name_is_refused() -> None:
+    with pytest.raises(OptionError, match="Did you mean 'resnet18'"):
+        pretrained.locate("ressnet18")
