@@ -1,5 +1,6 @@
 # make demo     set up everything, train on the embedded digits, open the page
 # make test     set up everything, run the tests (ARGS="-k name" chooses some)
+# make notebook  open the transfer-learning notebook in Jupyter
 # make check    format, lint and types
 # make install  set up the environment in .venv
 # make bench    the benchmarks that need nothing but this machine
@@ -9,7 +10,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check install bench clean
+.PHONY: demo test check install notebook bench clean
 
 demo: install
 	$(BIN)/whatsit demo $(ARGS)
@@ -31,6 +32,10 @@ $(READY): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,keras,import,web,dev]'
 	touch $(READY)
+
+notebook: install
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebook]'
+	$(BIN)/jupyter notebook examples/beer_or_wings.ipynb $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/predict_start.py

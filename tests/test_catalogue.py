@@ -106,7 +106,7 @@ def test_timms_own_geometry_is_kept() -> None:
     assert (usual.input_size, usual.resize_shorter, usual.interpolation) == ((224, 224), 235, "bicubic")
     clip = names.spec("timm:vit_base_patch16_clip_224.openai")
     assert (clip.preprocess, clip.classes) == ("clip", None)
-    squashed = names.spec("timm:vit_base_patch16_siglip_384.webli")
+    squashed = names.spec("timm:coatnet_rmlp_2_rw_384.sw_in12k_ft_in1k")
     assert (squashed.fit, squashed.resize_shorter, squashed.preprocess) == ("squash", None, "-1..1")
     with pytest.raises(WeightsError, match="none that timm knows of"):
         names.spec("timm:botnet50ts_256")

@@ -1,4 +1,4 @@
-"""From a name to a model file: weights found or fetched, a file that answers as its network does, and all that can fail.
+"""From a name to a model file: found or fetched, answering as its network does, and all that can fail.
 
 The Hugging Face hub and Keras's storage are played by a server on this machine.
 """
@@ -270,3 +270,68 @@ def test_a_legacy_file_with_code_in_it_is_not_run(tmp_path: Path) -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(OptionError, match="Did you mean 'resnet18'"):
         pretrained.locate("ressnet18")
+
+
+KERAS = "/tensorflow/keras-applications"
+MOBILENET = f"{KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+HASHED = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float.h5"
+
+
+@pytest.fixture
+def keras_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    pytest.importorskip("keras")
+    with serving({MOBILENET: b"weights", HASHED: b"weights"}) as running:
+        monkeypatch.setenv("WHATSIT_KERAS_STORAGE", running.address + "/")
+        yield running
+
+
+def test_kerass_weights_come_from_its_storage(keras_storage: FileServer, cache: Path) -> None:
+    found = pretrained.locate("mobilenet_v2", "keras")
+    assert (found.path.parent, found.path.read_bytes()) == (cache / "weights", b"weights")
+    assert (found.name, found.framework, found.network) == ("keras:MobileNetV2", "keras", "MobileNetV2")
+    assert (found.preprocess, found.input_size) == ("-1..1", (224, 224))
+    assert keras_storage.seen == [f"GET {MOBILENET}"]
+    assert pretrained.locate("keras:MobileNetV2", offline=True) == found
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "value"),
+    [("404", "HTTP 404"), ("429", "HTTP 429"), ("breaks off", "it broke off"), ("well", "MD5 ")],
+)
+def test_a_storage_that_fails_poisons_nothing(
+    keras_storage: FileServer, cache: Path, behaviour: Behaviour, value: str
+) -> None:
+    keras_storage.behaviours = [behaviour]
+    with pytest.raises(WeightsError) as caught:
+        pretrained.locate("keras:MobileNetV3Small")  # Keras knows its hash, and these bytes have another
+    assert str(caught.value.value).startswith(value)
+    assert "whatsit fetch keras:MobileNetV3Small --to DIR" in caught.value.hint
+    assert kept(cache) == []
+
+
+@pytest.mark.slow
+def test_both_frameworks_name_what_is_in_the_photos_and_agree_on_clothes(
+    shared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Done-when: every photo's label among the first five, and the same first label for 95 % of the test photos."""
+    pytest.importorskip("keras")
+    monkeypatch.setenv("WHATSIT_WEIGHTS", str(shared / "weights"))
+    models = [
+        OpenModel(pretrained.model_file(Wanted(name), offline=True)) for name in ("mobilenet_v2", "keras:MobileNetV2")
+    ]
+    photos = shared / "data" / "photos"
+    expected = {
+        "lion.jpg": "lion",
+        "cheetah1.jpg": "cheetah",
+        "n01440764_tench.JPEG": "tench",
+        "n02123045_tabby.JPEG": "tabby",
+        "n07753592_banana.JPEG": "banana",
+        "n02814533_beach_wagon.JPEG": "beach wagon",
+    }
+    for model in models:
+        for file, label in expected.items():
+            assert label in [name for name, _ in model.predict(photos / file).top], (model.path.name, file)
+    clothes = sorted((shared / "data" / "clothing" / "test").rglob("*.jpg"))
+    assert len(clothes) > 100
+    first, second = ([prediction.label for prediction in model.predict(clothes)] for model in models)
+    assert np.mean([a == b for a, b in zip(first, second, strict=True)]) >= 0.95

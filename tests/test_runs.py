@@ -14,8 +14,8 @@ from whatsit.dataset import Dataset, Sample
 from whatsit.errors import DataError, OptionError, OutputError
 from whatsit.events import EpochEnded
 from whatsit.recipe import Facts, Recipe, choose
-from whatsit.wishes import Wishes
 from whatsit.runs import Origin, Recorder, RunFolder
+from whatsit.wishes import Wishes
 
 RECIPE: Recipe = choose(Wishes(epochs=4), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
 ORIGIN = Origin("photos", "", ("a", "b"), "f" * 64, "0.1.0", (("4 epochs", "because"),))

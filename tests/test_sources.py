@@ -1,7 +1,8 @@
-"""Sources: a folder, a CSV, or the embedded digits by name."""
+"""Sources: a folder, a CSV, or a data set by name: the embedded digits, and CIFAR-10 from local files."""
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from whatsit import sources
 from whatsit.dataset import read
 from whatsit.errors import DataError, MissingExtraError
 from whatsit.sources import NAMED, open_data
@@ -79,3 +81,84 @@ def test_no_name_is_not_the_current_folder(make_photos: Callable[..., Path], mon
 
 def test_every_name_is_documented() -> None:
     assert all(loader.__doc__ for loader in NAMED.values())
+
+
+# ---- CIFAR-10 from its official binary files
+
+
+def record(label: int, colour: tuple[int, int, int]) -> bytes:
+    """One picture of one colour, but for a white pixel in row 1, column 2."""
+    planes = np.repeat(np.array(colour, np.uint8), 1024).reshape(3, 32, 32)
+    planes[:, 1, 2] = 255
+    return bytes([label]) + planes.tobytes()
+
+
+@pytest.fixture
+def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The six files with two pictures each, and their own checksums in place of the official ones."""
+    folder = tmp_path / "cifar-10-batches-bin"
+    folder.mkdir()
+    sums = {}
+    for number, name in enumerate(sources._CIFAR10_MD5):
+        content = record(number, (10, 20, number)) + record(9, (0, 0, 0))
+        (folder / name).write_bytes(content)
+        sums[name] = hashlib.md5(content).hexdigest()
+    monkeypatch.setattr(sources, "_CIFAR10_MD5", sums)
+    return tmp_path
+
+
+def test_cifar10_is_read_from_its_binary_files(small_cifar10: Path) -> None:
+    for place in (small_cifar10, small_cifar10 / "cifar-10-batches-bin"):
+        data = open_data("cifar10", data_dir=place)
+        assert data.classes[:2] + data.classes[-1:] == ("airplane", "automobile", "truck")
+        assert [len(data.part(split)) for split in ("train", "validation", "test")] == [10, 0, 2]
+        assert data.given_splits == {"train", "test"}
+    first, last = data.samples[2], data.samples[-1]
+    assert (first.name, first.label) == ("cifar10/data_batch_2/0000", "automobile")
+    assert (last.name, last.label, last.split) == ("cifar10/test_batch/0001", "truck", "test")
+    picture = np.asarray(first.source)
+    assert (picture.shape, picture.dtype) == ((32, 32, 3), np.uint8)
+    assert tuple(picture[0, 0]) == (10, 20, 1)
+    assert tuple(picture[1, 2]) == (255, 255, 255)
+    assert tuple(picture[2, 1]) == (10, 20, 1)
+
+
+def test_cifar10_is_found_through_the_environment(small_cifar10: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (small_cifar10 / "cifar-10-batches-bin").rename(small_cifar10 / "cifar10")
+    monkeypatch.setenv("WHATSIT_DATA", str(small_cifar10))
+    assert len(open_data("cifar10")) == 12
+
+
+def test_missing_files_of_cifar10_are_named(small_cifar10: Path) -> None:
+    (small_cifar10 / "cifar-10-batches-bin" / "data_batch_3.bin").unlink()
+    with pytest.raises(DataError) as caught:
+        open_data("cifar10", data_dir=small_cifar10 / "cifar-10-batches-bin")
+    assert caught.value.value == "no data_batch_3.bin"
+    assert "test_batch.bin" in caught.value.accepted
+    assert "cifar-10-binary.tar.gz" in caught.value.hint
+    with pytest.raises(DataError, match=r"no data_batch_1.bin, nor 5 others"):
+        open_data("cifar10", data_dir=small_cifar10 / "nowhere")
+
+
+def test_a_damaged_file_of_cifar10_is_refused(small_cifar10: Path) -> None:
+    path = small_cifar10 / "cifar-10-batches-bin" / "test_batch.bin"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(DataError, match="MD5"):
+        open_data("cifar10", data_dir=small_cifar10)
+
+
+def test_a_folder_of_data_goes_with_names_only(make_photos: Callable[..., Path]) -> None:
+    photos = make_photos(red=2, green=2)
+    with pytest.raises(DataError, match="leave --data-dir out"):
+        open_data(photos, data_dir=photos)
+    with pytest.raises(DataError, match="Did you mean 'cifar10'"):
+        open_data("cifar-10", data_dir=photos)
+
+
+def test_the_sample_photos_are_two() -> None:
+    pytest.importorskip("sklearn")
+    photos = sources.sample_photos()
+    assert {name: photo.shape for name, photo in photos.items()} == {
+        "china.jpg": (427, 640, 3),
+        "flower.jpg": (427, 640, 3),
+    }

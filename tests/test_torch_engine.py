@@ -19,9 +19,9 @@ from whatsit.evaluation.calibration import softmax  # noqa: E402
 from whatsit.events import EpochEnded, Event, Progress, ignore  # noqa: E402
 from whatsit.preprocess import Preprocess, scaling_named  # noqa: E402
 from whatsit.recipe import Augmentation, Facts, Recipe, choose  # noqa: E402
-from whatsit.wishes import Wishes  # noqa: E402
 from whatsit.training.engine import TrainingData  # noqa: E402
 from whatsit.training.torch_engine import TorchEngine, batches, checkpoint, networks, optim  # noqa: E402
+from whatsit.wishes import Wishes  # noqa: E402
 
 STILL = Augmentation(mirror=False, translate=0, rotate=0, zoom=0, light=0)
 LABELS = ("blue", "green", "red")

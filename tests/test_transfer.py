@@ -191,7 +191,7 @@ def test_a_picture_without_mirror_image_is_only_seen_plain(
 ) -> None:
     pipeline.train(make_photos(red=12, green=12), Wishes(weights=weights, mirror=False), out=tmp_path / "run")
     names = sorted(path.name.split("-")[1] for path in (own_cache / "features").glob("*.sqlite"))
-    assert names == ["exact", "plain"]
+    assert names == ["plain"]
 
 
 def test_a_backbone_that_sees_something_else_is_not_kept(

@@ -79,10 +79,10 @@ def test_the_shared_weights_are_described(shared: Path) -> None:
     assert described.preprocess == "-1..1"
 
 
-def described(folder: Path, name: str, **facts: Any) -> Path:
-    """A file `name` and a description that lets names find it."""
+def described(folder: Path, file: str, **facts: Any) -> Path:
+    """A file and a description that lets names find it."""
     folder.mkdir(exist_ok=True)
-    return weights(folder, {"framework": "torch", "preprocess": "imagenet", "input_size": [96, 96], **facts}, name)
+    return weights(folder, {"framework": "torch", "preprocess": "imagenet", "input_size": [96, 96], **facts}, file)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_a_damaged_description_is_named_unless_another_fits(places: tuple[Path, 
 
 def test_a_folder_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WHATSIT_WEIGHTS", str(tmp_path / "gone"))
-    with pytest.raises(WeightsError, match="WHATSIT_WEIGHTS.*gone"):
+    with pytest.raises(WeightsError, match=r"WHATSIT_WEIGHTS.*gone"):
         find("resnet18")
 
 

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING, Any
 from whatsit.version import __version__
 
 if TYPE_CHECKING:
+    from whatsit.apps.serving import serve
     from whatsit.dataset import Dataset
     from whatsit.errors import ImageError, WhatsitError
     from whatsit.estimator import Classifier, load, train
     from whatsit.evaluation import Report
     from whatsit.runtime.prediction import Prediction
+    from whatsit.split_folders import split
 
 _HOMES = {
     "Classifier": "whatsit.estimator",
@@ -31,6 +33,8 @@ _HOMES = {
     "Report": "whatsit.evaluation",
     "WhatsitError": "whatsit.errors",
     "load": "whatsit.estimator",
+    "serve": "whatsit.apps.serving",
+    "split": "whatsit.split_folders",
     "train": "whatsit.estimator",
 }
 
@@ -43,6 +47,8 @@ __all__ = [
     "WhatsitError",
     "__version__",
     "load",
+    "serve",
+    "split",
     "train",
 ]
 

@@ -11,18 +11,23 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
-from whatsit import sources
+from whatsit import named_models, sources
 from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset, from_pairs
 from whatsit.errors import DataError, ModelFileError, did_you_mean
 from whatsit.evaluation import Judged, Report
+from whatsit.evaluation.report import percent
 from whatsit.events import OnEvent, ignore
 from whatsit.preprocess import Fit
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
+from whatsit.weights import Wanted
 from whatsit.wishes import Augment, Optimizer, Preset, Wishes, seconds
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from whatsit.evaluation.plots import Shown
     from whatsit.pipeline import Trained
 
 Data = str | os.PathLike[str] | Dataset
@@ -86,6 +91,34 @@ class Classifier(OpenModel):
         """(actual, predicted, count), the most frequent confusion first."""
         return self._judge(data, y).most_confused(least)
 
+    def plot(self, data: Any, k: int = 12, y: Sequence[Any] | None = None, seed: int = 0) -> Figure:
+        """k pictures drawn at random with what the model says of them, as a matplotlib figure (needs 'train').
+
+        `data` is pictures, or labelled data as for `score`; with labels, what is right is green and what is wrong red.
+        """
+        from whatsit.evaluation import plots
+
+        if y is None and not isinstance(data, str | os.PathLike | Dataset):
+            pairs: list[tuple[Any, str | None]] = [(picture, None) for picture in data]
+        else:
+            labelled = _dataset(data, y)
+            labelled = labelled.part("test") if "test" in labelled.given_splits else labelled
+            pairs = [(sample.source, sample.label) for sample in labelled.samples]
+        drawn = np.random.default_rng(seed).permutation(len(pairs))[:k]
+        return plots.picture_grid([self._shown(*pairs[place]) for place in drawn])
+
+    def _shown(self, source: Any, label: str | None) -> Shown:
+        from whatsit import images
+        from whatsit.evaluation.plots import Shown
+
+        prediction = self.predict(source)
+        picture = np.zeros((1, 1, 3), np.uint8) if prediction.error else images.load(source)
+        score = "" if prediction.score is None else f" {percent(prediction.score, 0)}"
+        said = f"{prediction.error or prediction.label}{score}"
+        if label is None:
+            return Shown(picture, said)
+        return Shown(picture, f"{said}\nis {label}", prediction.label == label)
+
     def _judge(self, data: Any, y: Sequence[Any] | None) -> Report:
         """Warns of pictures that cannot be read, at the line of the user who called one of the four above."""
         evaluation = evaluate(self, _dataset(data, y))
@@ -106,9 +139,15 @@ class Classifier(OpenModel):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
 
 
-def load(path: str | os.PathLike[str], *, threads: int | None = None) -> Classifier:
-    """Open a model file. `threads` limits the cores one picture may use. Raises ModelFileError."""
-    return Classifier.open(path, threads=threads)
+def load(model: str | os.PathLike[str], *, threads: int | None = None, offline: bool = False) -> Classifier:
+    """Open a model file, or a pretrained network by its name, such as "resnet18" (`whatsit models` lists them).
+
+    A network that is named for the first time is fetched and turned into a file, in a process of its own. `threads`
+    limits the cores one picture may use. Raises ModelFileError, WeightsError.
+    """
+    if isinstance(model, str) and not named_models.is_file(model):
+        model = named_models.path_of(Wanted(model), offline)
+    return Classifier.open(model, threads=threads)
 
 
 def train(

@@ -26,7 +26,7 @@ from whatsit.transfer.features import View
 
 _MOST_EPOCHS = 30  # of fine-tuning; more only wear a pretrained network out
 _CHECKED = 256  # validation pictures on which a trained network and its file are compared
-_CHECKED_AGAIN = 16  # the same for a file whose backbone was checked when it was made
+_CHECKED_AGAIN = 8  # the same for a file whose backbone was checked when it was made
 
 GetEngine = Callable[[], Engine]
 Settle = Callable[[Recipe, RateTest | None], None]
@@ -139,7 +139,7 @@ class _Transferred:
         self._backbone, self._head, self._recipe, self._get_engine = backbone, head, recipe, get_engine
 
     def embed(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return self._backbone.exact.run(pictures)[1]
+        return self._backbone.runtime.run(pictures)[1]
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._head.logits(self.embed(pictures))
@@ -167,8 +167,8 @@ def _fit_head(get_engine: GetEngine, samples: Dataset, recipe: Recipe, on_event:
 
     views: tuple[View, ...] = ("plain", "mirrored") if recipe.augmentation.mirror else ("plain",)
     seen, new = see(train, *views)
-    (validation_seen,), more = see(validation, "exact")
-    (test_seen,), others = see(test, "exact")
+    (validation_seen,), more = see(validation, "plain")
+    (test_seen,), others = see(test, "plain")
     looked_at = new + more + others
     if looked_at < len(samples):
         on_event(

@@ -30,6 +30,7 @@ from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 from whatsit.training import pictures
 from whatsit.training.engine import Engine, Fitted, RateTest
+from whatsit.training.engines import engine_of
 from whatsit.transfer import backbone as backbones
 from whatsit.version import __version__
 from whatsit.weights import WeightsFile
@@ -79,11 +80,13 @@ def train(
         samples, recipe, origin = _open_again(run, data, wishes, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
+        _refuse_missing_parts(recipe.framework)
         get_engine = cache(partial(_engine, recipe.framework))
     else:
         wishes = wishes or Wishes()
         if resume and out is not None:
             RunFolder(out).clear_false_start()
+        _refuse_missing_parts(framework_of(wishes))
         get_engine = cache(partial(_engine, framework_of(wishes)))
         _check_early(get_engine, wishes, out)
         samples = prepare(_named(data), classes, tell, data_dir)
@@ -313,22 +316,16 @@ def framework_of(wishes: Wishes) -> Framework:
     return wishes.framework or "torch"
 
 
-def _engine(framework: Framework) -> Engine:
-    """Raises MissingExtraError for any part of the extras, before any work, however late that part would be wanted."""
+def _refuse_missing_parts(framework: Framework) -> None:
+    """Raise MissingExtraError for any part of the extras, before any work, however late that part would be wanted."""
     for module in _WANTED if framework == "torch" else (*_WANTED_BY_ALL, "keras"):
         if find_spec(module) is None:
-            raise MissingExtraError(
-                "train a classifier", module=module, extra="keras" if module == "keras" else "train"
-            )
-    try:
-        if framework == "keras":
-            from whatsit.training.keras_engine import KerasEngine
+            extra = "keras" if module == "keras" else "train"
+            raise MissingExtraError("train a classifier", module=module, extra=extra)
 
-            return KerasEngine()
-        from whatsit.training.torch_engine import TorchEngine
-    except ImportError as error:
-        raise MissingExtraError("train a classifier", module=error.name or "torch", extra="train") from None
-    return TorchEngine()
+
+def _engine(framework: Framework) -> Engine:
+    return engine_of(framework, "train a classifier")
 
 
 def _named(data: str | Path | Dataset | None) -> str | Path | Dataset:

@@ -21,7 +21,7 @@ from whatsit.events import Notice, OnEvent, ignore
 from whatsit.importers import Brought, finish
 from whatsit.preprocess import scaling_called
 from whatsit.recipe import for_pretrained
-from whatsit.training.engine import Engine
+from whatsit.training.engines import engine_of
 from whatsit.weights import Wanted, WeightsFile
 
 
@@ -197,7 +197,7 @@ def _refuse_classless(found: WeightsFile, name: str) -> None:
 def _brought(found: WeightsFile) -> Brought:
     recipe = for_pretrained(found)
     labels = catalogue.imagenet_labels()
-    fitted = _engine(recipe.framework).pretrained(recipe, len(labels))
+    fitted = engine_of(recipe.framework, "make a model file").pretrained(recipe, len(labels))
     told: dict[str, Any] = {**recipe.to_dict(), "weights": found.path.name}  # other machines have other folders
 
     def original(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -217,16 +217,3 @@ def _brought(found: WeightsFile) -> Brought:
             "parameters": fitted.network.total_parameters,
         },
     )
-
-
-def _engine(framework: Framework) -> Engine:
-    try:
-        if framework == "keras":
-            from whatsit.training.keras_engine import KerasEngine
-
-            return KerasEngine()
-        from whatsit.training.torch_engine import TorchEngine
-    except ImportError as error:
-        extra = "keras" if framework == "keras" else "train"
-        raise MissingExtraError("make a model file", module=error.name or framework, extra=extra) from None
-    return TorchEngine()

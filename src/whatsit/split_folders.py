@@ -21,6 +21,19 @@ _FOLDERS: dict[Split | None, str] = {"train": "train", "validation": "val", "tes
 _ELSEWHERE = "choose another DESTINATION"
 
 
+def split(
+    source: str | os.PathLike[str],
+    destination: str | os.PathLike[str],
+    *,
+    val: float = 0.15,
+    test: float = 0.15,
+    link: bool = False,
+    on_event: OnEvent = ignore,
+) -> Dataset:
+    """`whatsit split` as a function: `val` and `test` are both numbers of pictures per class, or both fractions."""
+    return write(os.fspath(source), Path(destination), str(val), str(test), link, on_event)
+
+
 def write(
     source: str | Path, destination: Path, val: str, test: str, link: bool = False, on_event: OnEvent = ignore
 ) -> Dataset:

@@ -173,8 +173,9 @@ def from_hub(repository: str, into: Path, *, hint: str, on_event: OnEvent = igno
         from huggingface_hub import hf_hub_url
     except ImportError:
         raise MissingExtraError("fetch weights", module="huggingface_hub", extra="train") from None
+    endpoint = os.environ.get("HF_ENDPOINT", "").rstrip("/") or None
     for file in _HUB_FILES:
-        url = hf_hub_url(repository, file, endpoint=os.environ.get("HF_ENDPOINT"))
+        url = hf_hub_url(repository, file, endpoint=endpoint)
         told = _ask_hub(url, repository, hint)
         if told is not None:
             sha256 = told.etag if told.etag and re.fullmatch("[0-9a-f]{64}", told.etag) else None

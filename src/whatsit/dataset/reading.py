@@ -6,11 +6,10 @@ import hashlib
 import os
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -58,13 +57,15 @@ def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None
     bad = list(dataset.unreadable)
     with ContentCache(cache) if cache else nullcontext() as kept:
         known = _known(dataset, kept) if kept else {}
-        found = in_parallel(partial(_read, known=known), dataset.samples, "reading pictures", on_event)
-        for sample, result in zip(dataset.samples, found, strict=True):
+        unknown = [sample for sample in dataset.samples if sample.name not in known]
+        decoded = in_parallel(_read, unknown, "reading pictures", on_event)
+        for sample in dataset.samples:
+            result = known.get(sample.name) or next(decoded)
             if isinstance(result, ImageError):
                 bad.append(Unreadable(sample.name, sample.label, str(result.value)))
                 continue
             good.append((replace(sample, content=result.content), result))
-            if kept and result.content not in known:
+            if kept and sample.name not in known:
                 kept.put({result.content: result.to_bytes()})
     if not good:
         raise DataError(
@@ -116,7 +117,7 @@ def content_hash(source: Path | NDArray[np.generic]) -> str:
 
 
 def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
-    """What the cache knows about the pictures in this data set."""
+    """What the cache knows about the pictures in this data set, by their names."""
 
     def content(sample: Sample) -> str:
         try:
@@ -124,16 +125,19 @@ def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
         except OSError:
             return ""  # reading it again will say why
 
-    contents = in_parallel(content, dataset.samples, "reading pictures", ignore)
-    return {content: _Read.from_bytes(content, data) for content, data in kept.get(contents).items()}
+    contents = list(in_parallel(content, dataset.samples, "reading pictures", ignore))
+    found = kept.get(contents)
+    return {
+        sample.name: _Read.from_bytes(content, found[content])
+        for sample, content in zip(dataset.samples, contents, strict=True)
+        if content in found
+    }
 
 
-def _read(sample: Sample, known: Mapping[str, _Read]) -> _Read | ImageError:
+def _read(sample: Sample) -> _Read | ImageError:
     from PIL import Image
 
     try:
-        if known and (content := content_hash(sample.source)) in known:
-            return known[content]
         picture = images.load(sample.source, name=sample.name)
         content = content_hash(sample.source)
     except ImageError as error:

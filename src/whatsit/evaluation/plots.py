@@ -19,11 +19,14 @@ from whatsit.evaluation.report import Judged, Report, wilson_interval
 from whatsit.events import EpochEnded
 
 if TYPE_CHECKING:
+    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
 
 _INK = "#5b5d5f"  # stands for the surrounding text colour in SVG
 _TRAIN, _VALIDATION = "#d9730d", "#2f86d6"  # told apart by colour-blind eyes, on light and on dark
+_RIGHT, _WRONG = "#1a7f37", "#c62828"
 _MOST_POINTS = 200  # more cannot be told apart at this size
 _BINS = 15  # as in the expected calibration error
 
@@ -48,6 +51,30 @@ def learning_curves_png(history: Sequence[EpochEnded], path: Path) -> None:
     """The same as a PNG file on white."""
     with _style("curves"):
         _curves(history).savefig(path, format="png", dpi=150, facecolor="white")
+
+
+class Shown(NamedTuple):
+    """A picture `uint8 [H, W, 3]` with what is said about it; `right` is None where the truth is not known."""
+
+    picture: NDArray[np.uint8]
+    title: str
+    right: bool | None = None
+
+
+def picture_grid(shown: Sequence[Shown], columns: int = 4) -> Figure:
+    """Pictures with their titles, green where the answer is right and red where it is wrong, as a figure on white."""
+    with _style("pictures"):
+        from matplotlib.figure import Figure
+
+        rows = math.ceil(len(shown) / columns)
+        figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained", facecolor="white")
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, (picture, title, right) in zip(grid.flat, shown, strict=False):
+            axes.imshow(picture)
+            axes.set_title(title, color=_INK if right is None else _RIGHT if right else _WRONG)
+        return figure
 
 
 def rate_test_png(rates: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:

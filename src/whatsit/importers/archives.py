@@ -36,7 +36,9 @@ def _check(path: Path, archive: zipfile.ZipFile) -> None:
         raise unusable(path, f"{len(entries):,} files in it", f"at most {MOST_FILES:,}", "It is no model.")
     if total > min(LARGEST, max(ALWAYS_FINE, DENSEST * path.stat().st_size)):
         value = f"{total:,} bytes of contents in {path.stat().st_size:,} bytes"
-        raise unusable(path, value, "an archive that unpacks to a usual size", "It may be a zip bomb: do not unpack it.")
+        raise unusable(
+            path, value, "an archive that unpacks to a usual size", "It may be a zip bomb: do not unpack it."
+        )
     if strange:
         raise unusable(path, f"a file named {strange[0]!r}", "names inside the archive", "Do not unpack it.")
 

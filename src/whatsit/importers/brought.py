@@ -24,7 +24,8 @@ class Brought:
     recipe       what the manifest says about the network: {"model": ..., "scaling": ...} and whatever else is known
     weights      origin: {"pretrained": file name, "sha256", "licence", "source", "parameters"}
     quantised    one step of the original's answers, e.g. 1/256, where it computes in integers; None where in floats
-    calibration  where `finish.calibrated` put a temperature into the graph
+    calibration  where `calibrating.calibrated` put a temperature into the graph
+    known        content hashes of the pictures that was chosen on
     """
 
     graph: bytes
@@ -35,3 +36,4 @@ class Brought:
     weights: dict[str, Any]
     quantised: float | None = None
     calibration: Calibration | None = None
+    known: tuple[str, ...] = ()

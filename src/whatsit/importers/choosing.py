@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from whatsit.errors import MissingExtraError, ModelFileError
+from whatsit.events import Notice, OnEvent, ignore
 from whatsit.importers.brought import Brought
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
@@ -21,7 +22,7 @@ _IMPORTERS = {
 _ACCEPTED = f"{', '.join(_IMPORTERS)}, or a Hugging Face folder with config.json"
 
 
-def bring(path: Path, said: Said) -> Brought:
+def bring(path: Path, said: Said, on_event: OnEvent = ignore) -> Brought:
     """Read a model from elsewhere. Raises a WhatsitError for every file that cannot be imported."""
     if not path.exists():
         raise ModelFileError(
@@ -30,6 +31,7 @@ def bring(path: Path, said: Said) -> Brought:
     if not path.is_dir() and path.suffix.lower() not in _IMPORTERS:
         raise unusable(path, f"a file of type '{path.suffix}'", _ACCEPTED, "Rename it if its suffix is wrong.")
     name, extra = ("hugging_face", "train") if path.is_dir() else _IMPORTERS[path.suffix.lower()]
+    on_event(Notice(f"reading {path}"))
     try:
         importer = import_module(f"whatsit.importers.{name}")
         brought = importer.bring(path, said)

@@ -40,11 +40,11 @@ def write(brought: Brought, out: Path, golden: Path | None = None, on_event: OnE
     pictures = np.stack([picture for _, picture in [*kept, *others]])
     expected = _in_pieces(brought, pictures, on_event)
     with storage.beside(out) as part:
-        modelfile.write(part, brought.graph, _manifest(brought, ()), lambda path: None)
+        modelfile.write(part, brought.graph, _manifest(brought, ()), lambda _: None)
         answered = OpenModel(part).answers(pictures)
         difference = _check(brought, answered, expected)
         manifest = _manifest(brought, tuple(_golden(kept, answered, brought.labels)), difference)
-        modelfile.write(part, brought.graph, manifest, lambda path: _verify(path))
+        modelfile.write(part, brought.graph, manifest, _verify)
     on_event(Notice(f"{len(pictures)} pictures answered as by the original: largest difference {difference:.1e}"))
     return out
 
@@ -83,6 +83,7 @@ def _manifest(brought: Brought, golden: tuple[Golden, ...], difference: float | 
         preprocess=brought.preprocess,
         threshold=calibration.threshold if calibration else None,
         calibration=dict(vars(calibration)) if calibration else {},
+        known=modelfile.known_contents(brought.known),
         recipe=brought.recipe,
         weights={**brought.weights, "largest_difference": difference},
         golden=golden,

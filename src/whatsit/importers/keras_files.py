@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from whatsit.errors import WhatsitError
+from whatsit import weights
+from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.importers.archives import LARGEST, open_zip
 from whatsit.importers.brought import Brought
 from whatsit.importers.onnx_files import bring_graph
@@ -22,6 +25,7 @@ from whatsit.importers.quiet import quiet
 from whatsit.importers.said import Said, missing
 from whatsit.importers.unusable import unusable
 from whatsit.importers.wrapping import Ends
+from whatsit.weights import WeightsFile
 
 _ACCEPTED = "a whole Keras model of layers that come with Keras"
 # What Keras would resolve to a function or class in another package, or rebuild from bytes of Python.
@@ -38,15 +42,17 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    described = weights.describe(path) if path.suffix in weights.SUFFIXES else WeightsFile(path, "")
     if path.suffix.lower() == ".keras":
         _refuse_code(path, _config_in_zip(path))
+        whole = True
     else:
-        _check_hdf5(path)
-    model = _load(path)
+        whole = _check_hdf5(path)
+    model = _load(path) if whole else _application(path, said, described)
     shape = _input_shape(path, model)
-    preprocess = said.geometry(path, (shape[1], shape[2]))
+    preprocess = said.geometry(path, (shape[1], shape[2]), described=described)
     scalings = [layer for layer in model.layers[:3] if type(layer).__name__ in _RESCALING]
-    name, scaling = said.scaling_for(path, "0..255" if scalings else known_scaling)
+    name, scaling = said.scaling_for(path, "0..255" if scalings else known_scaling or described.preprocess)
     graph = _exported(path, model, preprocess.size)
     return bring_graph(
         path,
@@ -56,7 +62,8 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
         Ends("NHWC", TensorProto.FLOAT, scaling, "logits"),
         said,
         preprocess,
-        {"model": str(model.name), "scaling": name, "format": "keras"},
+        {"model": path.stem if whole else str(model.name), "scaling": name, "format": "keras"},
+        licence=described.licence,
     )
 
 
@@ -68,8 +75,11 @@ def _config_in_zip(path: Path) -> Any:
             raise unusable(path, error, _ACCEPTED) from None
 
 
-def _check_hdf5(path: Path) -> None:
-    """Look over an HDF5 file before Keras opens it: no code, no links to other files, no endless arrays."""
+def _check_hdf5(path: Path) -> bool:
+    """Look over an HDF5 file before Keras opens it: no code, no links to other files, no endless arrays.
+
+    Whether it holds the network too, or weights only.
+    """
     import h5py
 
     try:
@@ -81,11 +91,12 @@ def _check_hdf5(path: Path) -> None:
     if largest > LARGEST:
         raise unusable(path, f"{largest:,} bytes of arrays", f"at most {LARGEST:,}")
     if config is None:
-        raise missing(path, "the network, only weights", "--network with a network's name")
+        return False
     try:
         _refuse_code(path, json.loads(config))
     except ValueError as error:
         raise unusable(path, error, _ACCEPTED) from None
+    return True
 
 
 def _sizes(path: Path, group: Any) -> Iterator[int]:
@@ -135,12 +146,60 @@ def _load(path: Path) -> Any:
         import keras
 
         try:
-            return keras.saving.load_model(str(path), compile=False, safe_mode=True)
-        except WhatsitError:
-            raise
+            own = {"DepthwiseConv2D": _depthwise(keras)} if path.suffix != ".keras" else None
+            return keras.saving.load_model(str(path), own, compile=False, safe_mode=True)
         except Exception as error:  # whatever a broken configuration makes Keras do
             reason = error
     raise unusable(path, reason, _ACCEPTED)
+
+
+def _application(path: Path, said: Said, described: WeightsFile) -> Any:
+    """A network of keras.applications with the weights of a file that holds nothing else."""
+    name = said.network or (described.network if described.framework in (None, "keras") else None)
+    if name is None:
+        raise missing(path, "the network, only weights", "--network with the name of a Keras application: MobileNetV2")
+    if said.labels is None:
+        raise missing(path, "the names of its classes", "--labels with a file of names, one a line")
+    name = name.removeprefix("keras:")
+    with quiet():
+        import keras
+
+        known = [each for each in dir(keras.applications) if each[0].isupper()]
+        if name in known:
+            try:
+                arguments = said.network_args or described.arguments
+                build = getattr(keras.applications, name)
+                size = {"input_shape": (said.image_size, said.image_size, 3)} if said.image_size else {}
+                model = build(weights=None, **{"classes": len(said.labels), **size, **arguments})
+                model.load_weights(str(path))
+                return model
+            except Exception as error:  # whatever weights of another network make Keras do
+                reason = error
+    if name not in known:
+        raise OptionError(
+            f"cannot find a network called '{name}'",
+            value=repr(name),
+            accepted="a function of keras.applications, such as MobileNetV2 or ResNet50",
+            hint=did_you_mean(name, known) or "For instance: --network MobileNetV2",
+        )
+    raise WeightsError(
+        f"cannot load '{path.name}' into the network '{name}' with {len(said.labels)} classes",
+        value=" ".join(str(reason).split())[:160],
+        accepted="weights saved from the same network with the same arguments and classes",
+        hint="Check --network, --network-arg and --labels.",
+    )
+
+
+def _depthwise(keras: Any) -> Any:
+    """Keras 2 wrote an argument that Keras 3 does not know, and that has one value only; so do Teachable Machine's."""
+
+    class DepthwiseConv2D(keras.layers.DepthwiseConv2D):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, groups: int = 1, **options: Any) -> None:
+            if groups != 1:
+                raise ValueError(f"DepthwiseConv2D with groups={groups}")
+            super().__init__(*arguments, **options)
+
+    return DepthwiseConv2D
 
 
 def _input_shape(path: Path, model: Any) -> tuple[int | None, ...]:
@@ -156,8 +215,6 @@ def _input_shape(path: Path, model: Any) -> tuple[int | None, ...]:
 
 
 def _exported(path: Path, model: Any, size: tuple[int, int]) -> onnx.ModelProto:
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "model.onnx"
         try:
@@ -173,4 +230,6 @@ def _exported(path: Path, model: Any, size: tuple[int, int]) -> onnx.ModelProto:
 
 
 def _run(model: Any, values: NDArray[np.generic]) -> NDArray[np.float32]:
-    return np.asarray(model(values, training=False), np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # old files name their input otherwise than Keras 3 does
+        return np.asarray(model(values, training=False), np.float32)

@@ -61,7 +61,7 @@ def distinct(names: Sequence[str], on_event: OnEvent = ignore) -> tuple[str, ...
             number += 1
         kept.append(name if number == 1 else f"{name} ({number})")
         taken.add(kept[-1])
-    on_event(Notice(f"{len(twice)} labels stand for several classes; the later ones get a number", tuple(twice)))
+    on_event(Notice("these labels stand for several classes each; all but the first get a number", tuple(twice)))
     return tuple(kept)
 
 

@@ -12,7 +12,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from whatsit import modelfile, sources
+from whatsit import sources
 from whatsit.errors import WhatsitError
 from whatsit.importers.brought import Brought
 from whatsit.importers.said import Said
@@ -24,15 +24,24 @@ from whatsit.runtime.onnxruntime_engine import ForeignGraph
 _ACCEPTED = "a whole ONNX file of an image classifier, with its weights inside"
 _LARGEST = 2_000_000_000  # bytes, what protobuf holds
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "QuantizeLinear", "DynamicQuantizeLinear")
-_STEP = 1 / 256
+_STEP = 1 / 256  # of answers in eight bits
+_PIXELS = (TensorProto.UINT8, TensorProto.INT8)
 
 
-def bring(path: Path, said: Said) -> Brought:
-    """Read an ONNX file. Raises ModelFileError for what is no classifier of pictures, OptionError for what is missing."""
+def bring(
+    path: Path, said: Said, known_scaling: Scaling | None = None, known_geometry: Preprocess | None = None
+) -> Brought:
+    """Read an ONNX file. Raises ModelFileError for what is no image classifier, OptionError for what is missing.
+
+    `known_scaling` and `known_geometry` are what the surroundings of the file tell, where the user says nothing.
+    """
     model = _read(path)
     layout, dtype, size = picture_input(path, model.graph)
-    preprocess = said.geometry(path, size)
-    name, scaling = ("0..255", None) if dtype == TensorProto.UINT8 else said.scaling_for(path)
+    if known_geometry is not None and size in ((None, None), known_geometry.size) and said.image_size is None:
+        preprocess = said.framed(known_geometry)
+    else:
+        preprocess = said.geometry(path, size)
+    name, scaling = ("0..255", None) if dtype in _PIXELS else said.scaling_for(path, known_scaling)
     output = _output(path, model, preprocess, Ends(layout, dtype, scaling, "logits"), said)
     graph = _runnable(path, model, output)
     return bring_graph(
@@ -159,7 +168,7 @@ def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
 
 def _output(path: Path, model: onnx.ModelProto, preprocess: Preprocess, ends: Ends, said: Said) -> str:
     """The output with the scores: the only one, or the only one with as many scores as there are labels."""
-    names = [value.name for value in model.graph.output]
+    names = [str(value.name) for value in model.graph.output]
     if len(names) == 1:
         return names[0]
     values = ends.values(sample_pictures(preprocess)[:1])

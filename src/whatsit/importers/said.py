@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from whatsit.errors import OptionError
-from whatsit.preprocess import SCALINGS, Fit, Preprocess, Scaling, scaling_called, scaling_named
+from whatsit.preprocess import SCALINGS, Fit, Interpolation, Preprocess, Scaling, scaling_called, scaling_named
+from whatsit.weights import WeightsFile
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,13 @@ class Said:
     image_size: int | None = None
     fit: Fit | None = None
 
+    def check(self) -> None:
+        """Refuse what can be refused before any file is read. Raises OptionError."""
+        if self.preprocess is not None:
+            scaling_called(self.preprocess)
+        if self.image_size is not None:
+            Preprocess("crop", (self.image_size, self.image_size))
+
     def labels_for(self, path: Path, answers: int) -> tuple[str, ...]:
         """The labels of a network with so many answers (two labels for one answer, a yes or no)."""
         wanted = max(2, answers)
@@ -40,15 +48,23 @@ class Said:
             )
         return self.labels
 
-    def scaling_for(self, path: Path, known: str | None = None) -> tuple[str, Scaling]:
+    def scaling_for(self, path: Path, known: str | Scaling | None = None) -> tuple[str, Scaling]:
         """The scaling's name and itself: what the user said, or what the file tells."""
         name = self.preprocess or known
+        if isinstance(name, Scaling):
+            return _name_of(name), name
         if name is None:
             names = ", ".join(SCALINGS)
             raise missing(path, "how pixel values were scaled in training", f"--preprocess with one of {names}")
         return scaling_called(name), scaling_named(name)
 
-    def geometry(self, path: Path, size: tuple[int | None, int | None], usual: int | None = None) -> Preprocess:
+    def geometry(
+        self,
+        path: Path,
+        size: tuple[int | None, int | None],
+        usual: int | None = None,
+        described: WeightsFile | None = None,
+    ) -> Preprocess:
         """The input's geometry from the graph's height and width, None where it takes any."""
         height, width = (side or self.image_size or usual for side in size)
         if height is None or width is None:
@@ -60,13 +76,23 @@ class Said:
                 accepted=f"{height}x{width}, for which it was made",
                 hint="Leave --image-size out.",
             )
-        return self.framed(Preprocess("crop", (height, width), "bilinear"))
+        if described is None or described.input_size != (height, width):
+            return self.framed(Preprocess("crop", (height, width), "bilinear"))
+        fit, interpolation = described.fit or "crop", described.interpolation or "bilinear"
+        return self.framed(
+            Preprocess(cast(Fit, fit), (height, width), cast(Interpolation, interpolation), described.resize_shorter)
+        )
 
     def framed(self, known: Preprocess) -> Preprocess:
         """The same geometry with the --fit that the user wants."""
         if self.fit is None or self.fit == known.fit:
             return known
         return Preprocess(self.fit, known.size, known.interpolation)
+
+
+def _name_of(scaling: Scaling) -> str:
+    known = {value: name for name, value in SCALINGS.items()}
+    return known.get(scaling) or f"mean {scaling.mean}, std {scaling.std}"
 
 
 def missing(path: Path, what: str, accepted: str) -> OptionError:

@@ -114,7 +114,9 @@ def _converted(path: Path) -> Any:
             return convert.from_tflite(str(path), opset=_OPSET)[0]
         except Exception as error:  # its errors share no base class
             reason = error
-    raise unusable(path, reason, "operators that tf2onnx converts", "Export the model as ONNX, or bring the Keras file.")
+    raise unusable(
+        path, reason, "operators that tf2onnx converts", "Export the model as ONNX, or bring the Keras file."
+    )
 
 
 def _refuse_other_scaling(path: Path, said: Said, quantisation: tuple[float, float], offset: int) -> None:

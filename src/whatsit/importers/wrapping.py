@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -21,9 +21,13 @@ Scores = Literal["logits", "probabilities", "one logit", "one probability"]
 Run = Callable[[NDArray[np.generic]], NDArray[np.float32]]  # the input's values for N pictures -> answers [N, ...]
 
 _PREFIX = "brought/"
-_FLOATS = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16, TensorProto.DOUBLE: np.float64}
-_INTEGERS = {TensorProto.UINT8: np.uint8, TensorProto.INT8: np.int8}
-TYPES = {**_FLOATS, **_INTEGERS}
+TYPES: dict[int, type[np.generic]] = {
+    TensorProto.FLOAT: np.float32,
+    TensorProto.FLOAT16: np.float16,
+    TensorProto.DOUBLE: np.float64,
+    TensorProto.UINT8: np.uint8,
+    TensorProto.INT8: np.int8,
+}
 _SMALLEST = 1e-30  # a probability of zero has no logarithm
 # What may stand between the last layer with weights and the answers.
 _AFTER_THE_LAST_LAYER = {"Softmax", "LogSoftmax", "Sigmoid", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Identity"}
@@ -70,7 +74,8 @@ class Ends:
 
 def _offset_and_factor(scaling: Scaling) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """float32 [3] each: scaled = (pixel - offset) * factor."""
-    return np.float32(255) * np.float32(scaling.mean), np.float32(1 / (255 * np.float64(scaling.std)))
+    mean, std = np.array(scaling.mean), np.array(scaling.std)
+    return (255 * mean).astype(np.float32), (1 / (255 * std)).astype(np.float32)
 
 
 def wrap(model: onnx.ModelProto, output: str, ends: Ends, size: tuple[int, int], batch: int | None) -> bytes:
@@ -85,7 +90,7 @@ def wrap(model: onnx.ModelProto, output: str, ends: Ends, size: tuple[int, int],
     del model.graph.metadata_props[:]
     model.doc_string = model.graph.doc_string = ""
     for node in model.graph.node:
-        node.doc_string = ""
+        node.name = node.doc_string = ""
         del node.metadata_props[:]
     model = compose.add_prefix(model, _PREFIX, inplace=True)
     graph = model.graph
@@ -185,7 +190,7 @@ class _Chain:
         self._constants: list[TensorProto] = []
         self._last, self._name = source, name
 
-    def add(self, kind: str, constant: NDArray[np.generic] | np.generic | None = None, **attributes: object) -> None:
+    def add(self, kind: str, constant: NDArray[np.generic] | np.generic | None = None, **attributes: Any) -> None:
         inputs = [self._last]
         if constant is not None:
             inputs.append(f"{self._name}_constant_{len(self._constants)}")

@@ -36,17 +36,13 @@ class Backbone:
         return self.path.read_bytes()
 
     @cached_property
-    def exact(self) -> Runtime:
-        """In full precision, as in the file that is made of it. One thread: pictures are looked at side by side."""
-        return OnnxRuntimeEngine(self.path, threads=1)
+    def runtime(self) -> Runtime:
+        """One thread: pictures are looked at side by side.
 
-    @cached_property
-    def fast(self) -> Runtime:
-        try:
-            from whatsit.runtime.openvino_engine import OpenVinoEngine
-        except ImportError:
-            return self.exact
-        return OpenVinoEngine(self.path)
+        In full precision, like the file that is made of it. bfloat16 was no faster in PyTorch than this, and faster
+        in OpenVINO, but a head fitted to its features was worse on exact ones (benchmarks/LOG.md).
+        """
+        return OnnxRuntimeEngine(self.path, threads=1)
 
 
 def ready(recipe: Recipe, n_classes: int, folder: Path) -> bool:

@@ -19,8 +19,7 @@ from whatsit.recipe import Recipe
 from whatsit.transfer import backbone as backbones
 from whatsit.transfer.backbone import Backbone
 
-# plain and mirrored are seen in the fastest precision, to learn from; exact in the file's own, to choose and judge by
-View = Literal["plain", "mirrored", "exact"]
+View = Literal["plain", "mirrored"]
 
 
 def collect(
@@ -56,9 +55,8 @@ class _Look:
         return {view: self._row(picture, view) for view in self.wanted(sample)}
 
     def _row(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.float32]:
-        runtime = self.backbone.exact if view == "exact" else self.backbone.fast
         seen = np.ascontiguousarray(picture[:, ::-1]) if view == "mirrored" else picture
-        return np.asarray(runtime.run(seen[None])[1][0], np.float32)
+        return np.asarray(self.backbone.runtime.run(seen[None])[1][0], np.float32)
 
 
 def _once_each(dataset: Dataset) -> list[Sample]:
@@ -66,11 +64,10 @@ def _once_each(dataset: Dataset) -> list[Sample]:
 
 
 def _path(backbone: Backbone, view: View, recipe: Recipe, folder: Path) -> Path:
-    runtime = backbone.exact if view == "exact" else backbone.fast
     facts = {
         **backbones.key(recipe),
         "preprocess": recipe.preprocess.to_json(),
-        "runtime": runtime.name,
+        "runtime": backbone.runtime.name,
         "view": view,
     }
     return folder / f"{recipe.model.replace('/', '_')}-{view}-{backbones.digest(facts)}.sqlite"

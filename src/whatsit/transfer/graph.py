@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
-import onnx
-from onnx import TensorProto, helper, numpy_helper
 
 from whatsit.training.engine import Head
+
+if TYPE_CHECKING:
+    import onnx
 
 
 def with_head(graph: bytes, head: Head, temperature: float) -> bytes:
     """The graph of promise 1 with `probabilities` = softmax((embedding @ W + b) / T) instead of those it had."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
     model = onnx.load_model_from_string(graph)
     body = model.graph
     _keep_what_leads_to(body, "embedding")

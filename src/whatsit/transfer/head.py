@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
 from whatsit.evaluation.calibration import cross_entropy
 from whatsit.events import OnEvent, Progress
 from whatsit.training.engine import Head
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 _STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)  # inverse of the L2 penalty, on features of unit length
 _TOLERANCE = 3e-4
@@ -43,6 +45,10 @@ def fit(
     ended, until validation no longer gains: that path is several times shorter than separate fits. A linear head on
     frozen features: Kornblith, Shlens and Le, "Do Better ImageNet Models Transfer Better?", CVPR 2019, section 3.
     """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+    from threadpoolctl import threadpool_limits
+
     length = float(np.sqrt(np.square(features).sum(axis=1).mean())) or 1.0
     scaled = features / length
     model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
@@ -50,7 +56,9 @@ def fit(
     best, tried = None, []
     for number, strength in enumerate(_STRENGTHS):
         model.set_params(C=strength)
-        with warnings.catch_warnings():
+        # One thread: the products are small, and NumPy's and SciPy's own pools of threads get into each other's way,
+        # which made this five times slower on two cores.
+        with threadpool_limits(1), warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # stopping early is one more regularisation
             model.fit(scaled, targets, sample_weight=weights)
         head = _head(model, length, n_classes)

@@ -67,10 +67,15 @@ def predict(
     "--split", type=click.Choice(["train", "validation", "val", "test"]), help="Judge this part of the data instead."
 )
 @click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie, as cifar10's."
+)
+@click.option(
     "--out", type=click.Path(path_type=Path), help="Write path, actual, predicted, score of each picture (CSV)."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with the result on the last line of stdout.")
-def evaluate(data: str, split: str | None, out: Path | None, as_json: bool, **model: Any) -> None:
+def evaluate(
+    data: str, split: str | None, data_dir: Path | None, out: Path | None, as_json: bool, **model: Any
+) -> None:
     """Judge a model on labelled DATA: its test part where it has parts, all of it otherwise.
 
     Pictures that the model was trained on are recognised by their contents, counted and named.
@@ -82,7 +87,7 @@ def evaluate(data: str, split: str | None, out: Path | None, as_json: bool, **mo
     opened = OpenModel(model_path(**model))
     part: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
-        evaluation = judging.evaluate(opened, sources.open_data(data), part, report)
+        evaluation = judging.evaluate(opened, sources.open_data(data, data_dir=data_dir), part, report)
     if out is not None:
         _write_rows(evaluation.report, out)
     _print_evaluation(evaluation)

@@ -149,7 +149,7 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     accuracy = f"{row['accuracy']:.1%}" if row["accuracy"] is not None else "-"
     return (
         row["name"],
-        row["framework"],
+        "torch, keras" if row["keras"] else row["framework"],
         f"{row['parameters'] / 1e6:.1f} M" if row["parameters"] else "-",
         accuracy if row["classifies"] else "features only",
         f"{height}x{width}",

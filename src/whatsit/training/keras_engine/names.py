@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple, NoReturn
 
 import keras
@@ -33,7 +34,8 @@ def address(application: str) -> Address:
     original = file_utils.get_file
     file_utils.get_file = stand_in
     try:
-        getattr(keras.applications, application)(weights="imagenet")
+        with warnings.catch_warnings(action="ignore"):  # MobileNet says that its default size is its default
+            getattr(keras.applications, application)(weights="imagenet")
     except _AskedError as asked:
         return asked.address
     finally:

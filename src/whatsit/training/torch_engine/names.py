@@ -19,9 +19,9 @@ def published(pattern: str = "*") -> Iterator[ModelSpec]:
     """Every network with published weights that matches, a pattern as the shell has them, with or without tag."""
     import timm
 
-    for name in timm.list_pretrained(pattern):
+    for network in timm.list_pretrained(pattern):
         try:
-            yield spec(TIMM + name)
+            yield _described(TIMM + network, timm.get_pretrained_cfg(network))
         except WeightsError:  # without a repository on the hub, or in a scaling that we do not have
             continue
 
@@ -37,26 +37,31 @@ def spec(name: str) -> ModelSpec:
     architecture, _, tag = network.partition(".")
     if architecture not in timm.list_models():
         raise catalogue.unknown(network, timm.list_models())
-    tagged = timm.list_pretrained(f"{architecture}.*") + timm.list_pretrained(architecture)
+    tagged = timm.list_pretrained(f"{architecture}.*")
     if tag and network not in tagged:
         raise catalogue.unknown(network, tagged)
-    published = timm.get_pretrained_cfg(network)
+    return _described(name, timm.get_pretrained_cfg(network))
+
+
+def _described(name: str, published: Any) -> ModelSpec:
+    """From timm's record of the weights; None where it has none."""
+    architecture = name.removeprefix(TIMM).partition(".")[0]
     if published is None or not published.hf_hub_id:
         raise WeightsError(
             f"cannot get weights for '{name}'",
             value="none that timm knows of",
-            accepted=f"one of {', '.join(tagged)}" if tagged else "a network with published weights",
+            accepted="a network with published weights",
             hint=f"See: whatsit models 'timm:*{architecture.partition('_')[0]}*'",
         )
-    side = tuple(published.input_size[1:])
+    height, width = published.input_size[1:]
     return ModelSpec(
         name=name,
         framework="torch",
         network=f"{architecture}.{published.tag}" if published.tag else architecture,
-        input_size=side,
+        input_size=(height, width),
         preprocess=_scaling(name, published),
         fit=_FITS.get(published.crop_mode, "crop"),
-        resize_shorter=math.floor(side[0] / published.crop_pct) if published.crop_mode == "center" else None,
+        resize_shorter=math.floor(height / published.crop_pct) if published.crop_mode == "center" else None,
         interpolation=published.interpolation if published.interpolation in get_args(Interpolation) else "bicubic",
         source=published.hf_hub_id,
         licence=published.license or "",

@@ -1,0 +1,31 @@
+"""Open the page from Python."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from whatsit.errors import MissingExtraError
+from whatsit.runtime.open_model import OpenModel
+
+
+def serve(
+    model: OpenModel,
+    examples: Sequence[str | os.PathLike[str]] = (),
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    share: bool = False,
+) -> None:
+    """Open a page on a model, with pictures or folders to click, until Ctrl-C.
+
+    Raises ServerError, MissingExtraError.
+    """
+    try:
+        from whatsit.apps.web.page import Page
+    except ImportError as error:
+        raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
+    with Page(model, [Path(example) for example in examples]) as page, page.open(host, port, share) as running:
+        print(f"The page is at {running} (Ctrl-C ends it)", flush=True)
+        running.wait()

@@ -1,0 +1,84 @@
+"""Temperature and "not sure" threshold of a model brought along, from labelled pictures."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from whatsit import dataset, modelfile
+from whatsit.dataset import Dataset
+from whatsit.errors import DataError, did_you_mean
+from whatsit.evaluation import calibrate
+from whatsit.evaluation.calibration import softmax
+from whatsit.events import Notice, OnEvent, ignore
+from whatsit.importers.brought import Answers, Brought
+from whatsit.importers.wrapping import log_probabilities, with_temperature
+from whatsit.modelfile import Manifest
+from whatsit.runtime.open_model import OpenModel
+
+_MOST = 5000  # pictures: more do not move two numbers
+
+
+def calibrated(brought: Brought, labelled: Dataset, on_event: OnEvent = ignore) -> Brought:
+    """The same model with a temperature inside the graph, and a threshold, both chosen on labelled pictures.
+
+    Where the data has parts, on those that are not for testing: validation if there is one, train otherwise. Raises
+    DataError for classes that the model does not know.
+    """
+    part = _evenly(_part(labelled))
+    _refuse_unknown(part, brought.labels)
+    read = dataset.read(part, on_event)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        modelfile.write(path, brought.graph, Manifest(brought.labels, brought.preprocess), lambda _: None)
+        probabilities = OpenModel(path).predict_proba([sample.source for sample in read.samples])
+    targets = replace(read, classes=brought.labels).targets()
+    found = calibrate(log_probabilities(probabilities), targets)
+    on_event(
+        Notice(
+            f"temperature {found.temperature:.2f} from {len(read):,} pictures: "
+            f"calibration error {found.ece_before:.3f} before, {found.ece_after:.3f} after"
+        )
+    )
+    return replace(
+        brought,
+        graph=with_temperature(brought.graph, found.temperature),
+        original=_warmer(brought.original, found.temperature),
+        recipe={**brought.recipe, "calibrated_on": labelled.name, "calibration_pictures": len(read)},
+        calibration=found,
+        known=tuple(sample.content for sample in read.samples),
+    )
+
+
+def _warmer(original: Answers, temperature: float) -> Answers:
+    return lambda pictures: softmax(log_probabilities(original(pictures)) / temperature)
+
+
+def _part(labelled: Dataset) -> Dataset:
+    if not labelled.given_splits:
+        return labelled
+    if labelled.given_splits == {"test"}:
+        raise DataError(
+            f"cannot calibrate on '{labelled.name}'",
+            value="a test part only",
+            accepted="a validation or train part, or pictures without parts",
+            hint="Name the folder with the pictures to calibrate on.",
+        )
+    return labelled.part("validation" if "validation" in labelled.given_splits else "train")
+
+
+def _evenly(part: Dataset) -> Dataset:
+    step = -(-len(part) // _MOST)
+    return replace(part, samples=part.samples[::step]) if step > 1 else part
+
+
+def _refuse_unknown(part: Dataset, labels: tuple[str, ...]) -> None:
+    unknown = sorted({sample.label for sample in part.samples} - set(labels))
+    if unknown:
+        raise DataError(
+            f"cannot calibrate on '{part.name}'",
+            value=f"pictures of {', '.join(unknown[:5])}",
+            accepted=", ".join(labels[:20]) + (" and more" if len(labels) > 20 else ""),
+            hint=did_you_mean(unknown[0], labels) or "Name the class folders as the model's labels.",
+        )

@@ -1,0 +1,73 @@
+"""A pretrained network by name -> its model file: from the cache, or fetched into it.
+
+Fetching and converting need PyTorch or Keras, so they run in a process of their own; this one only reads the file.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from whatsit import catalogue, weights
+from whatsit.errors import WeightsError
+from whatsit.weights import Wanted
+
+
+class NotFetchedError(WeightsError):
+    """`whatsit fetch` failed, and has said why on stderr; `code` is its exit code."""
+
+    def __init__(self, name: str, code: int) -> None:
+        self.code = code
+        super().__init__(
+            f"cannot make a model file of '{name}'",
+            value=f"whatsit fetch ended with code {code}",
+            accepted="a network whose weights can be had",
+            hint="It has said why on stderr.",
+        )
+
+
+def is_file(model: str) -> bool:
+    """Whether this means a file rather than a name."""
+    path = Path(model)
+    looks_like_one = path.suffix == ".onnx" or "/" in model or os.sep in model
+    return looks_like_one or path.is_file() or (path.is_dir() and model not in catalogue.curated())
+
+
+def path_of(wanted: Wanted, offline: bool = False) -> Path:
+    """The model file of a named network. Raises WeightsError, NotFetchedError."""
+    return _in_the_cache(wanted) or _fetch(wanted, offline)
+
+
+def _in_the_cache(wanted: Wanted) -> Path | None:
+    found = weights.describe(wanted.weights) if wanted.weights else None
+    found = found or weights.find(wanted.name, wanted.framework, verify=False)
+    if found is not None:
+        path = weights.model_path(wanted, found)
+        return path if path.is_file() else None
+    return weights.made_before(wanted) if wanted.by_name_alone else None
+
+
+def _fetch(wanted: Wanted, offline: bool) -> Path:
+    command = [sys.executable, "-m", "whatsit", "fetch", wanted.name]
+    command += ["--weights", str(wanted.weights)] if wanted.weights else []
+    command += [
+        word for name, value in wanted.arguments.items() for word in ("--network-arg", f"{name}={_toml(value)}")
+    ]
+    command += ["--preprocess", wanted.preprocess] if wanted.preprocess else []
+    command += ["--framework", wanted.framework] if wanted.framework else []
+    command += ["--offline"] if offline else []
+    # Without the limit and the switches that suit this process only: it may have opened a page, or be `predict`.
+    own = ("OPENBLAS_NUM_THREADS", "HF_HUB_OFFLINE")
+    environment = {key: value for key, value in os.environ.items() if key not in own}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    if done.returncode:  # negative where a signal ended it
+        raise NotFetchedError(wanted.name, done.returncode if done.returncode > 0 else 128 - done.returncode)
+    return Path(done.stdout.splitlines()[-1])
+
+
+def _toml(value: Any) -> str:
+    """As --network-arg reads it back."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

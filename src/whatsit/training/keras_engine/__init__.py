@@ -1,0 +1,35 @@
+"""Keras 3, on whichever backend Keras is set to: the folder that imports keras and TensorFlow.
+
+networks     our small network and every application of Keras, with the pretrained weights of a local file
+weight_files what is in a file of weights, read without executing any of it
+batches      order and augmentation, drawn from (seed, epoch) alone
+optim        optimiser, learning rate at a step, loss
+loop         fit -> run_epoch -> train_step, best weights, early stopping
+checkpoint   the state between two epochs, whole or not at all
+export       the graph with everything inside, and model.keras
+silence      what the backends write past every setting
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+
+from whatsit.errors import MissingExtraError
+from whatsit.training.keras_engine.silence import silence
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what it compiles for each new number of pictures
+
+
+try:
+    with silence():
+        import keras
+except ImportError as error:  # Keras itself, or the backend it is set to
+    raise MissingExtraError("use Keras", module=error.name or "keras", extra="keras") from None
+
+from whatsit.training.keras_engine.loop import KerasEngine  # noqa: E402  once Keras is there
+
+assert keras
+
+__all__ = ["KerasEngine"]
