@@ -19,6 +19,7 @@ pytest.importorskip("sklearn", reason="needs the 'train' extra")
 from foreign_graphs import save  # noqa: E402
 
 from whatsit.apps.cli.main import main  # noqa: E402
+from whatsit.importers import extras  # noqa: E402
 
 
 @pytest.fixture
@@ -172,3 +173,14 @@ def test_every_bad_input_ends_in_one_line_and_leaves_no_file(
     assert errors[0].startswith("error: ")
     assert said in errors[0]
     assert [path.name for path in place.iterdir()] == ["in"]
+
+
+def test_a_missing_library_is_named_with_its_extra(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (place / "in" / "net.tflite").write_bytes(b"x")
+    installed = extras.find_spec
+    monkeypatch.setattr(extras, "find_spec", lambda name: None if name == "tf2onnx" else installed(name))
+    assert main(["import", "in/net.tflite"]) == 2
+    assert "no module named 'tf2onnx'" in (error := capsys.readouterr().err)
+    assert "pip install 'whatsit[import]'" in error

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from whatsit.importers.quiet import before_tensorflow, quiet
+
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+before_tensorflow()
 keras = pytest.importorskip("keras", reason="needs the 'keras' extra")
 pytest.importorskip("tensorflow", reason="needs the 'keras' extra")
 pytest.importorskip("onnx", reason="needs the 'train' extra")
@@ -23,7 +25,6 @@ h5py = pytest.importorskip("h5py", reason="needs the 'keras' extra")
 from whatsit.errors import ModelFileError, OptionError, WeightsError, WhatsitError  # noqa: E402
 from whatsit.importers import finish  # noqa: E402
 from whatsit.importers.choosing import bring  # noqa: E402
-from whatsit.importers.quiet import quiet  # noqa: E402
 from whatsit.importers.said import Said  # noqa: E402
 from whatsit.runtime import OpenModel  # noqa: E402
 
@@ -229,7 +230,7 @@ def test_the_real_quantised_files_answer_as_they_did(shared: Path, tmp_path: Pat
 
     folder = shared / "models_to_import"
     labels = read_labels(folder / "imagenet_labels_1001.txt")
-    photos = sorted((shared / "data" / "clothing" / "test").rglob("*.jpg"))[::9]
+    photos = sorted((shared / "data" / "clothing" / "test").rglob("*.jpg"))[::12]
     for name in ("mobilenet_v2_1.0_224_quant.tflite", "tf2_mobilenet_v2_1.0_224_ptq.tflite"):
         brought = bring(folder / name, Said(labels=labels))
         model = OpenModel(finish.write(brought, tmp_path / "out.onnx"))
@@ -238,7 +239,7 @@ def test_the_real_quantised_files_answer_as_they_did(shared: Path, tmp_path: Pat
         ours, theirs = model.answers(prepared), brought.original(prepared)
         ranked = np.sort(theirs, axis=1)
         decided = ranked[:, -1] - ranked[:, -2] > 12 / 256
-        assert decided.sum() > 30
+        assert decided.sum() > 20
         assert (ours.argmax(axis=1) == theirs.argmax(axis=1))[decided].all()
     with pytest.raises(ModelFileError, match=r"--preprocess 0\.\.1"):
         bring(folder / name, Said(labels=labels, preprocess="0..1"))

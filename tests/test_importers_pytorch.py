@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import pickle
@@ -57,7 +58,7 @@ def state(smallest: None) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     ("name", "layers", "parameters"),
-    [("cifar_resnet20", 20, 0.27), ("cifar_resnet110", 110, 1.7)],
+    [("cifar_resnet20", 20, 0.27), ("cifar_resnet56", 56, 0.85)],
 )
 def test_the_cifar_resnets_have_the_layers_and_parameters_of_the_paper(
     name: str, layers: int, parameters: float
@@ -303,6 +304,10 @@ def test_guards_and_sample_inputs_which_pytorch_would_run_are_left_out(program: 
         for name in old.namelist():
             bomb = pickle.dumps(Bomb(target)) if "sample_inputs" in name else old.read(name)
             new.writestr(name, bomb)
+    content, _ = exported_programs.cleaned(tmp_path / "both.pt2")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert b'"guards_code": []' in archive.read("net/models/model.json")
+        assert archive.read("net/data/sample_inputs/model.pt") == b""
     finish.write(bring(tmp_path / "both.pt2", Said(labels=LABELS, preprocess="0..1")), tmp_path / "out.onnx")
     assert not target.exists()
 

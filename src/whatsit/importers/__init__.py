@@ -2,6 +2,7 @@
 
 brought       what every importer gives: a graph, the original to compare it with, labels and geometry
 said          what the user said about the model, and errors that ask by name for what is missing
+extras        what each importer needs to be installed
 choosing      which importer reads a file
 finish        parity with the original on pictures, golden pictures, the file
 calibrating   temperature and threshold from labelled pictures

@@ -5,19 +5,20 @@ from __future__ import annotations
 from importlib import import_module
 from pathlib import Path
 
-from whatsit.errors import MissingExtraError, ModelFileError
+from whatsit.errors import ModelFileError
 from whatsit.events import Notice, OnEvent, ignore
 from whatsit.importers.brought import Brought
+from whatsit.importers.extras import require
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
 
-# suffix -> (module of this package, the extra that it needs)
+# suffix -> module of this package
 _IMPORTERS = {
-    **dict.fromkeys((".keras", ".h5", ".hdf5"), ("keras_files", "keras")),
-    **dict.fromkeys((".tflite", ".lite"), ("tflite", "import")),
-    ".onnx": ("onnx_files", "train"),
-    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".safetensors", ".pt2"), ("pytorch", "train")),
-    ".zip": ("teachable_machine", "train"),
+    **dict.fromkeys((".keras", ".h5", ".hdf5"), "keras_files"),
+    **dict.fromkeys((".tflite", ".lite"), "tflite"),
+    ".onnx": "onnx_files",
+    **dict.fromkeys((".pt", ".pth", ".th", ".bin", ".safetensors", ".pt2"), "pytorch"),
+    ".zip": "teachable_machine",
 }
 _ACCEPTED = f"{', '.join(_IMPORTERS)}, or a Hugging Face folder with config.json"
 
@@ -30,12 +31,9 @@ def bring(path: Path, said: Said, on_event: OnEvent = ignore) -> Brought:
         )
     if not path.is_dir() and path.suffix.lower() not in _IMPORTERS:
         raise unusable(path, f"a file of type '{path.suffix}'", _ACCEPTED, "Rename it if its suffix is wrong.")
-    name, extra = ("hugging_face", "train") if path.is_dir() else _IMPORTERS[path.suffix.lower()]
+    name = "hugging_face" if path.is_dir() else _IMPORTERS[path.suffix.lower()]
+    require(name, path)
     on_event(Notice(f"reading {path}"))
-    try:
-        importer = import_module(f"whatsit.importers.{name}")
-        brought = importer.bring(path, said)
-    except ImportError as error:
-        raise MissingExtraError(f"import '{path}'", module=error.name or "onnx", extra=extra) from None
+    brought = import_module(f"whatsit.importers.{name}").bring(path, said)
     assert isinstance(brought, Brought)
     return brought

@@ -21,7 +21,7 @@ from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.importers.archives import LARGEST, open_zip
 from whatsit.importers.brought import Brought
 from whatsit.importers.onnx_files import bring_graph
-from whatsit.importers.quiet import quiet
+from whatsit.importers.quiet import before_tensorflow, quiet
 from whatsit.importers.said import Said, missing
 from whatsit.importers.unusable import unusable
 from whatsit.importers.wrapping import Ends
@@ -40,7 +40,7 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
 
     `known_scaling` is what the surroundings of the file tell, where the user says nothing.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    before_tensorflow()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     described = weights.describe(path) if path.suffix in weights.SUFFIXES else WeightsFile(path, "")
     if path.suffix.lower() == ".keras":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import os
 import sys
@@ -30,3 +31,11 @@ def quiet() -> Iterator[None]:
             for number, handle in enumerate(kept, start=1):
                 os.dup2(handle, number)
                 os.close(handle)
+
+
+def before_tensorflow() -> None:
+    """TensorFlow and PyTorch's compiler, Triton, each bring an LLVM: Triton's aborts the process if it comes second."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "tensorflow" not in sys.modules:
+        with contextlib.suppress(Exception):  # it need not be installed, nor work here
+            importlib.import_module("triton")

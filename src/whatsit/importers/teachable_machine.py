@@ -11,6 +11,7 @@ from whatsit.errors import WhatsitError
 from whatsit.importers import labels
 from whatsit.importers.archives import open_zip
 from whatsit.importers.brought import Brought
+from whatsit.importers.extras import require
 from whatsit.importers.onnx_files import sha256
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
@@ -61,9 +62,11 @@ def _names(path: Path, text: str) -> list[str]:
 
 def _bring(model: Path, said: Said) -> Brought:
     if model.suffix == ".h5":
+        require("keras_files", model)
         from whatsit.importers import keras_files
 
         return keras_files.bring(model, said, _SCALING)
+    require("tflite", model)
     from whatsit.importers import tflite
 
     return tflite.bring(model, said, _SCALING)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ from onnx import TensorProto
 
 from whatsit.importers.brought import Brought
 from whatsit.importers.onnx_files import bring_graph, picture_input
-from whatsit.importers.quiet import quiet
+from whatsit.importers.quiet import before_tensorflow, quiet
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
 from whatsit.importers.wrapping import Ends
@@ -106,7 +105,7 @@ def _quantisation(detail: dict[str, Any]) -> tuple[float, float]:
 
 
 def _converted(path: Path) -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    before_tensorflow()
     with quiet():
         from tf2onnx import convert
 

@@ -12,8 +12,11 @@ silence      what the backends write past every setting
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
+import sys
 
 from whatsit.errors import MissingExtraError
 from whatsit.training.keras_engine.silence import silence
@@ -22,6 +25,12 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of what it compiles for each new number of pictures
 
 
+# TensorFlow and PyTorch's compiler, Triton, each bring an LLVM. Loaded after TensorFlow's, Triton's aborts the process.
+if "tensorflow" not in sys.modules:
+    with contextlib.suppress(Exception):
+        importlib.import_module("triton")
+elif "triton" not in sys.modules:
+    sys.modules["triton"] = None  # type: ignore[assignment] # as if it were not installed: PyTorch does without
 try:
     with silence():
         import keras

@@ -112,7 +112,7 @@ class KerasEngine:
             state, stopped = _Trainer(data, recipe, start, on_event).fit(checkpoint)
         with _settled(recipe.seed, "cpu"):
             network = networks.build(recipe, len(data.classes))
-            network.logits.set_weights(state.best)
+            _assign(network.logits.weights, state.best)
         return KerasFitted(network, recipe, tuple(state.history), stopped)
 
 
@@ -123,11 +123,12 @@ class _Trainer:
         self.data, self.recipe, self.on_event = data, recipe, on_event
         self.network = networks.build(recipe, len(data.classes), start)
         self.table: NetworkBuilt = networks.summary(self.network)
-        self.model = self.network.logits
-        self.optimizer = optim.optimizer_for(self.network, recipe)
+        self.weights = self.network.logits.weights
+        self.model = networks.Learning(self.network, recipe.frozen_statistics)
+        self.optimizer = optim.optimizer_for(self.network, self.model.trainable_weights, recipe)
         self.loss = optim.Loss(recipe, data.train_targets, len(data.classes))
         self.model.compile(self.optimizer, optim.cross_entropy, metrics=[optim.accuracy], jit_compile=False)
-        self.average = _copies(self.model.weights) if recipe.ema else []
+        self.average = _copies(self.weights) if recipe.ema else []
         self.steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
 
     def fit(self, path: Path) -> tuple[State, Stopped | None]:
@@ -156,10 +157,9 @@ class _Trainer:
         if not path.exists():
             return State(network=[], average=[], optimizer=[])
         state = checkpoint.load(path)
-        self.model.set_weights(state.network)
+        _assign(self.weights, state.network)
         self.average = state.average
-        for variable, value in zip(self.optimizer.variables, state.optimizer, strict=True):
-            variable.assign(value)
+        _assign(self.optimizer.variables, state.optimizer)
         return state
 
     def _reason_to_stop(self, state: State) -> Stopped | None:
@@ -182,7 +182,7 @@ class _Trainer:
         best = not state.history or (accuracy, -loss) > _best_so_far(state)
         seconds = time.perf_counter() - started
         ended = EpochEnded(epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best)
-        weights = _copies(self.model.weights)
+        weights = _copies(self.weights)
         following = State(
             network=weights,
             average=self.average,
@@ -206,7 +206,7 @@ class _Trainer:
             rate = optim.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
             loss, accuracy = self.train_step(pictures, targets, rate, rng)
             if self.average:
-                self.average = optim.averaged(self.average, self.model.get_weights(), step, self.recipe.ema)
+                self.average = optim.averaged(self.average, _copies(self.weights), step, self.recipe.ema)
             n = len(targets)
             total_loss, right, seen = total_loss + loss * n, right + accuracy * n, seen + n
             self.on_event(Progress("training", step + 1, self.steps * self.recipe.epochs))
@@ -240,14 +240,14 @@ class _Trainer:
 
     def judge(self) -> tuple[float, float]:
         """Mean loss and accuracy of the averaged network on the validation pictures, as they are."""
-        weights = _copies(self.model.weights) if self.average else []
+        weights = _copies(self.weights) if self.average else []
         if self.average:
-            self.model.set_weights(self.average)
+            _assign(self.weights, self.average)
         try:
             logits = _rows(self.model, self.data.validation_pictures).astype(np.float64)
         finally:
             if weights:
-                self.model.set_weights(weights)
+                _assign(self.weights, weights)
         targets = self.data.validation_targets
         top = logits.max(axis=1, keepdims=True)
         log_sum = top[:, 0] + np.log(np.exp(logits - top).sum(axis=1))
@@ -262,7 +262,7 @@ class _Trainer:
             started = time.perf_counter()
             self.train_step(pictures, targets, self.recipe.learning_rate, rng)
             if self.average:
-                self.average = optim.averaged(self.average, self.model.get_weights(), 0, self.recipe.ema)
+                self.average = optim.averaged(self.average, _copies(self.weights), 0, self.recipe.ema)
             times.append(time.perf_counter() - started)
         self.judge()  # the first time, the backend compiles
         started = time.perf_counter()
@@ -295,6 +295,11 @@ def _rows(model: Any, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _copies(variables: list[Any]) -> list[NDArray[Any]]:
     """Some backends give out the very memory that the next step writes to."""
     return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+
+
+def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 def _best_so_far(state: State) -> tuple[float, float]:

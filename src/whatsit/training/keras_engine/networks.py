@@ -32,14 +32,34 @@ class Network:
 
     embed     pictures -> embedding [N, D], what the last layer sees
     logits    pictures -> logits [N, K]
-    backbone  what may have been pretrained: scaled pictures -> embedding or feature maps
+    backbone  what may have been pretrained: scaled pictures -> features
+    features  what the backbone gives for the pictures: the embedding, or feature maps
     last      the layer that maps the embedding to the classes
     """
 
     embed: Any
     logits: Any
     backbone: Any
+    features: Any
     last: Any
+
+
+class Learning(keras.Model):  # type: ignore[misc]
+    """The same layers while they learn: pictures -> logits.
+
+    Statistics of a few small batches would spoil those that a pretrained backbone comes with, so it may be kept in
+    evaluation mode. Saying so where it is called in `logits` does not last: Keras lets the outer model's mode win.
+    """
+
+    def __init__(self, network: Network, frozen_statistics: bool) -> None:
+        super().__init__()
+        self.body = keras.Model(network.logits.inputs, network.features)
+        self.top = keras.Model(network.features, network.logits.outputs[0])
+        self.frozen_statistics = frozen_statistics
+
+    def call(self, pictures: Any, training: bool | None = None) -> Any:
+        features = self.body(pictures, training=False if self.frozen_statistics else training)
+        return self.top(features, training=training)
 
 
 def build(recipe: Recipe, n_classes: int, head: Head | None = None) -> Network:
@@ -76,14 +96,13 @@ def as_it_came(recipe: Recipe, n_classes: int) -> Network:
         )
     pictures = _pictures(recipe)
     embedding, logits = both(_scaled(pictures, recipe), training=False)
-    return Network(keras.Model(pictures, embedding), keras.Model(pictures, logits), both, last)
+    return Network(keras.Model(pictures, embedding), keras.Model(pictures, logits), both, embedding, last)
 
 
 def _assemble(recipe: Recipe, backbone: Any, n_classes: int) -> Network:
     """Scaling, the backbone, and the last layers."""
     pictures = _pictures(recipe)
-    # Statistics of a few small batches would spoil those a pretrained network comes with.
-    features = backbone(_scaled(pictures, recipe), training=False if recipe.frozen_statistics else None)
+    features = backbone(_scaled(pictures, recipe))
     if recipe.last_layers == "tutorial":
         embedding = layers.Dense(1024, "relu", name="dense")(layers.Flatten(name="flatten")(features))
     else:
@@ -93,7 +112,7 @@ def _assemble(recipe: Recipe, backbone: Any, n_classes: int) -> Network:
     fresh = "zeros" if recipe.weights and recipe.last_layers == "linear" else "glorot_uniform"
     last = layers.Dense(n_classes, kernel_initializer=fresh, name="head")
     logits = last(dropped)
-    return Network(keras.Model(pictures, embedding), keras.Model(pictures, logits, name="logits"), backbone, last)
+    return Network(keras.Model(pictures, embedding), keras.Model(pictures, logits), backbone, features, last)
 
 
 def _pictures(recipe: Recipe) -> Any:

@@ -48,8 +48,8 @@ class _RMSprop(_EachItsRate, keras.optimizers.RMSprop):  # type: ignore[misc]
     pass
 
 
-def optimizer_for(network: Network, recipe: Recipe) -> Any:
-    """The recipe's optimiser, built. Biases and normalisation do not decay.
+def optimizer_for(network: Network, learning: list[Any], recipe: Recipe) -> Any:
+    """The recipe's optimiser for these variables of the network. Biases and normalisation do not decay.
 
     A fresh last layer learns at the full rate, the backbone at `backbone_rate` times that, and each of its layers
     at `layer_decay` times the rate of the next (discriminative rates: Howard and Ruder, ACL 2018, section 3.2).
@@ -68,7 +68,6 @@ def optimizer_for(network: Network, recipe: Recipe) -> Any:
         for layer in group
         for variable in layer.trainable_weights
     }
-    learning = network.logits.trainable_weights
     optimizer.scales = tuple(scales.get(id(variable), 1.0) for variable in learning)
     optimizer.decays = tuple(recipe.weight_decay if len(variable.shape) > 1 else 0.0 for variable in learning)
     optimizer.build(learning)

@@ -55,7 +55,8 @@ def _timm(name: str, arguments: dict[str, Any], state: State, file: str) -> tupl
         head = next(key for key, module in bare.named_modules() if module is bare.get_classifier())
         n_classes = _classes(state, head, name, file)
         network = bare if bare.num_classes == n_classes else _with_classes(name, arguments, n_classes)
-        _, height, width = network.default_cfg["input_size"]
+        size = arguments.get("img_size", network.default_cfg["input_size"][1:])
+        height, width = (size, size) if isinstance(size, int) else size
         return cast(nn.Module, network), (int(height), int(width))
     except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, KeyError, StopIteration) as error:
         raise OptionError(
