@@ -31,7 +31,7 @@ from whatsit.wishes import Wishes
 STILL = Augmentation(mirror=False, translate=0, rotate=0, zoom=0, light=0)
 LABELS = ("blue", "green", "red")
 SIZE = 32
-NOTHING = 1e-12  # a learning rate that moves nothing
+NOTHING = 0.0  # a learning rate that moves nothing
 HALF = {"torch": 0.04, "keras": 0.001}  # validation is judged in bfloat16 by torch, where the processor has it
 
 

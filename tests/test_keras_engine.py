@@ -108,9 +108,7 @@ def test_weights_saved_without_top_can_be_trained_on_but_not_used_as_they_are(tm
 
 def test_weights_with_other_arguments_are_refused(tmp_path: Path) -> None:
     quietly(lambda: mobilenet().save_weights(tmp_path / "w.weights.h5"))
-    with pytest.raises(
-        WeightsError, match=r"cannot load 'w.weights.h5' into this network.*of another shape.*block_1_project"
-    ):
+    with pytest.raises(WeightsError, match=r"cannot load 'w.weights.h5'.*of another shape.*block_1_project"):
         KerasEngine().check_recipe(published(tmp_path / "w.weights.h5", network_args={"alpha": 0.5}), 3)
 
 
@@ -118,7 +116,8 @@ def test_a_model_with_a_lambda_layer_is_refused_unrun(tmp_path: Path) -> None:
     ran = str(tmp_path / "ran")  # a string: the function is saved with it
     pictures = keras.Input((SIZE, SIZE, 3))
     evil = keras.layers.Lambda(lambda x: (open(ran, "w").close(), x)[1], output_shape=(SIZE, SIZE, 3))(pictures)
-    keras.Model(pictures, keras.layers.Dense(3)(keras.layers.Flatten()(evil))).save(tmp_path / "w.keras")
+    model = keras.Model(pictures, keras.layers.Dense(3)(keras.layers.Flatten()(evil)))
+    quietly(lambda: model.save(tmp_path / "w.keras"))
     Path(ran).unlink(missing_ok=True)
     with pytest.raises(WeightsError, match="without code"):
         KerasEngine().check_recipe(published(tmp_path / "w.keras"), 3)

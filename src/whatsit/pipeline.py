@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from whatsit import dataset, doctor, modelfile, pretrained, run_report, sources, storage, weights
+from whatsit import catalogue, dataset, doctor, modelfile, pretrained, run_report, sources, storage, weights
 from whatsit.catalogue import Framework
 from whatsit.dataset import SPLITS, Dataset
 from whatsit.errors import DataError, MissingExtraError
@@ -39,7 +39,7 @@ from whatsit.wishes import Wishes, check_positive
 _GOLDEN = 10
 _WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplotlib")
 _WANTED = (*_WANTED_BY_ALL, "torch", "timm", "onnxscript", "safetensors")
-_DEFAULT = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
+_NETWORK = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,22 @@ def train(
         samples, recipe, origin = _open_again(run, data, wishes, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
+        data, data_dir = origin.data, Path(origin.data_dir) if origin.data_dir else None
         _refuse_missing_parts(recipe.framework)
         get_engine = cache(partial(_engine, recipe.framework))
     else:
         wishes = wishes or Wishes()
         if resume and out is not None:
             RunFolder(out).clear_false_start()
-        _refuse_missing_parts(framework_of(wishes))
-        get_engine = cache(partial(_engine, framework_of(wishes)))
-        _check_early(get_engine, wishes, out)
+        _check_early(wishes, out)
+        found = _named_weights(wishes, tell)
+        framework = _framework(wishes, found)
+        _refuse_missing_parts(framework)
+        get_engine = cache(partial(_engine, framework))
+        if wishes.model is not None and found is None:
+            wishes = _checked_name(get_engine(), wishes)
         samples = prepare(_named(data), classes, tell, data_dir)
-        recipe = _choose(get_engine, wishes, samples, tell)
+        recipe = _choose(get_engine, wishes, found, samples, tell)
         run = RunFolder.create(out, samples.name)
 
     def settle(settled: Recipe, test: RateTest | None = None) -> None:
@@ -141,23 +146,39 @@ def prepare(
     return samples
 
 
-def _check_early(get_engine: GetEngine, wishes: Wishes, out: Path | None) -> None:
-    """Refuse what can be refused before any picture is read."""
+def _check_early(wishes: Wishes, out: Path | None) -> None:
+    """Refuse what can be refused before anything is fetched or read."""
     check_positive(wishes)
     if out is not None:
         RunFolder.refuse_used(out)
+
+
+def _named_weights(wishes: Wishes, tell: OnEvent) -> WeightsFile | None:
+    """The weights that were asked for, fetched if need be; None to learn from scratch, or where the data decides."""
     if wishes.weights is not None:
-        weights.describe(wishes.weights)
-    elif wishes.model == SMALL or (wishes.model is not None and wishes.random_weights):
-        get_engine().check_model(wishes.model)
-    elif wishes.model is not None:
-        pretrained.locate(wishes.model, wishes.framework, wishes.offline, ignore)
+        return weights.describe(wishes.weights)
+    model = wishes.model or _NETWORK.get(wishes.recipe or "")
+    if model in (None, SMALL) or wishes.random_weights:
+        return None
+    return pretrained.locate(str(model), wishes.framework, wishes.offline, tell)
 
 
-def _choose(get_engine: GetEngine, wishes: Wishes, samples: Dataset, tell: OnEvent) -> Recipe:
+def _checked_name(engine: Engine, wishes: Wishes) -> Wishes:
+    """The framework's own name for a network that is to start from random weights. Raises OptionError."""
+    spec = catalogue.find(str(wishes.model), wishes.framework)
+    name = spec.network if spec else str(wishes.model)
+    engine.check_model(name)
+    return replace(wishes, model=name)
+
+
+def _choose(
+    get_engine: GetEngine, wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: OnEvent
+) -> Recipe:
     facts = facts_of(samples)
-    found = _weights(wishes, facts, tell)
-    described = found and replace(found, framework=found.framework or framework_of(wishes))
+    by_default = wishes.model is None and wishes.recipe is None and not wishes.random_weights
+    if found is None and by_default and (model := default_model(facts)) != SMALL:
+        found = pretrained.locate(model, wishes.framework, wishes.offline, tell)
+    described = found and replace(found, framework=found.framework or _framework(wishes, found))
     recipe, decisions = choose(wishes, facts, described, wishes.device or "auto")
     for decision in decisions:
         tell(decision)
@@ -167,16 +188,6 @@ def _choose(get_engine: GetEngine, wishes: Wishes, samples: Dataset, tell: OnEve
     recipe = replace(recipe, device=get_engine().device(wishes.device))
     get_engine().check_recipe(recipe, len(samples.classes))
     return recipe
-
-
-def _weights(wishes: Wishes, facts: Facts, tell: OnEvent) -> WeightsFile | None:
-    """The pretrained weights to start from, fetched if need be; None to learn from scratch."""
-    if wishes.weights is not None:
-        return weights.describe(wishes.weights)
-    model = wishes.model or _DEFAULT.get(wishes.recipe or "") or default_model(facts)
-    if wishes.random_weights or model == SMALL:
-        return None
-    return pretrained.locate(model, wishes.framework, wishes.offline, tell)
 
 
 def _open_again(
@@ -308,10 +319,12 @@ def _refuse_unlearnable(samples: Dataset) -> None:
         )
 
 
-def framework_of(wishes: Wishes) -> Framework:
-    """The framework that was asked for, in so many words or by what only one of them can read."""
-    described = weights.describe(wishes.weights).framework if wishes.weights else None
-    if wishes.framework is None and (described == "keras" or (wishes.model or "").startswith("keras:")):
+def _framework(wishes: Wishes, found: WeightsFile | None) -> Framework:
+    """The one that was asked for, in so many words or by what only one of them can read."""
+    if wishes.framework is None and found is not None:
+        if found.framework == "keras" or found.path.suffix in (".h5", ".keras"):
+            return "keras"
+    elif wishes.framework is None and (wishes.model or "").startswith("keras:"):
         return "keras"
     return wishes.framework or "torch"
 
