@@ -18,7 +18,7 @@ FLOW = [
     {"dataset", "sources"},
     {"doctor"},
     {"preprocess", "catalogue", "weights", "downloads"},
-    {"recipe", "wishes"},
+    {"augmentation", "recipe", "wishes"},
     {"training"},
     {"evaluation"},
     {"modelfile"},

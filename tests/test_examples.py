@@ -57,9 +57,11 @@ def test_a_page_example_opens_a_page_on_the_named_network(script: str, name: str
         made = weights.model_path(weights.Wanted(name), weights.WeightsFile(tmp_path / "weights", "0" * 64))
     made.parent.mkdir(parents=True)
     write_tiny_model(made)  # as if it had been fetched before
-    with started(script, tmp_path, WHATSIT_CACHE=str(tmp_path / "cache"), WHATSIT_OFFLINE="1") as address:
-        with urllib.request.urlopen(address, timeout=30) as answer:
-            assert answer.status == 200
+    with (
+        started(script, tmp_path, WHATSIT_CACHE=str(tmp_path / "cache"), WHATSIT_OFFLINE="1") as address,
+        urllib.request.urlopen(address, timeout=30) as answer,
+    ):
+        assert answer.status == 200
 
 
 @pytest.mark.train

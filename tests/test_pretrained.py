@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -195,6 +195,15 @@ def test_the_model_file_says_what_it_is(made: Path, tiny: Path) -> None:
     assert manifest.measured == {}
     assert len(manifest.golden) == 10
     assert verify(manifest, OpenModel(made).answers) < 1e-6
+
+
+def test_golden_pictures_of_ones_own_are_kept_instead(
+    tiny: Path, make_photos: Callable[..., Path], cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHATSIT_WEIGHTS", str(tiny.parent))
+    own = make_photos(red=2)
+    path = pretrained.model_file(Wanted("tiny"), offline=True, golden=own)
+    assert [Path(golden.name).name for golden in OpenModel(path).manifest.golden] == ["000.png", "001.png"]
 
 
 @pytest.mark.parametrize(

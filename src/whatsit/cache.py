@@ -22,7 +22,7 @@ class ContentCache:
 
     def __init__(self, path: Path) -> None:
         self._lock = threading.Lock()
-        self._unsaved = 0
+        self._unsaved: dict[str, bytes] = {}
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._db = _open(str(path))
@@ -40,14 +40,13 @@ class ContentCache:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with contextlib.suppress(sqlite3.Error):  # a full disk costs the cache, not the run
-            self._db.commit()
+        self._save()
         self._db.close()
 
     def get(self, contents: Iterable[str]) -> dict[str, bytes]:
         """Those that are there."""
         wanted = list(dict.fromkeys(contents))
-        found: dict[str, bytes] = {}
+        found = {content: value for content in wanted if (value := self._unsaved.get(content)) is not None}
         for start in range(0, len(wanted), _A_QUERY):
             part = wanted[start : start + _A_QUERY]
             marks = ",".join("?" * len(part))
@@ -56,12 +55,16 @@ class ContentCache:
         return found
 
     def put(self, values: Mapping[str, bytes]) -> None:
-        with self._lock, contextlib.suppress(sqlite3.Error):
-            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", list(values.items()))
-            self._unsaved += len(values)
-            if self._unsaved >= _UNSAVED:
-                self._db.commit()
-                self._unsaved = 0
+        with self._lock:
+            self._unsaved.update(values)
+            if len(self._unsaved) >= _UNSAVED:
+                self._save()
+
+    def _save(self) -> None:
+        """In one short transaction, so that other processes need not wait. A full disk costs the cache, not the run."""
+        with contextlib.suppress(sqlite3.Error), self._db:
+            self._db.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?)", list(self._unsaved.items()))
+        self._unsaved.clear()
 
 
 def _open(name: str) -> sqlite3.Connection:

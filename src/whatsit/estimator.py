@@ -14,7 +14,7 @@ import numpy as np
 from whatsit import named_models, sources
 from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset, from_pairs
-from whatsit.errors import DataError, ModelFileError, did_you_mean
+from whatsit.errors import DataError, ModelFileError, OptionError, did_you_mean
 from whatsit.evaluation import Judged, Report
 from whatsit.evaluation.report import percent
 from whatsit.events import OnEvent, ignore
@@ -146,7 +146,7 @@ def load(model: str | os.PathLike[str], *, threads: int | None = None, offline: 
     limits the cores one picture may use. Raises ModelFileError, WeightsError.
     """
     if isinstance(model, str) and not named_models.is_file(model):
-        model = named_models.path_of(Wanted(model), offline)
+        model = named_models.path_of(Wanted(model), offline, quiet=True)
     return Classifier.open(model, threads=threads)
 
 
@@ -202,7 +202,7 @@ def train(
         epochs=epochs,
         batch_size=batch_size,
         optimizer=optimizer,
-        learning_rate=lr if lr == "auto" or lr is None else float(lr),
+        learning_rate=_rate(lr),
         finetune=str(finetune) if finetune is not None else None,
         augment=augment,
         mirror=mirror,
@@ -226,6 +226,17 @@ def train(
         on_event=on_event,
         started=started,
     )
+
+
+def _rate(lr: object) -> float | Literal["auto"] | None:
+    if lr is None or lr == "auto":
+        return lr
+    try:
+        return float(lr)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise OptionError(
+            "cannot use this learning rate", value=repr(lr), accepted="a number, or 'auto'", hint="Try 0.001."
+        ) from None
 
 
 def _refuse_unknown_options(options: dict[str, Any]) -> None:

@@ -56,7 +56,7 @@ def learn(
     Raises InterruptedEarlyError where there was nothing to keep yet.
     """
     if recipe.method != "transfer":
-        learned = _train(get_engine(), samples, recipe, None, checkpoint, settle, on_event)
+        learned = _train(get_engine(), samples, recipe, None, recipe.budget, checkpoint, settle, on_event)
         assert learned is not None
         return learned
     started = time.perf_counter()
@@ -71,9 +71,8 @@ def learn(
         ) from None
     if recipe.finetune == "no":
         return frozen
-    if recipe.budget is not None and not checkpoint.exists():
-        recipe = replace(recipe, budget=max(1.0, recipe.budget - (time.perf_counter() - started)))
-    return _finetuned(get_engine, samples, recipe, frozen, head, checkpoint, settle, on_event)
+    left = None if recipe.budget is None else max(1.0, recipe.budget - (time.perf_counter() - started))
+    return _finetuned(get_engine, samples, recipe, left, frozen, head, checkpoint, settle, on_event)
 
 
 def _train(
@@ -81,17 +80,18 @@ def _train(
     samples: Dataset,
     recipe: Recipe,
     start: Head | None,
+    seconds: float | None,
     checkpoint: Path,
     settle: Settle,
     on_event: OnEvent,
 ) -> Learned | None:
-    """None if there is no time for a single epoch."""
+    """Train within `seconds`; None if there is no time for a single epoch."""
     data = decode(samples, recipe, on_event)
     if not checkpoint.exists():
-        recipe = _settled(engine, data, recipe, start, settle, on_event)
+        recipe = _settled(engine, data, recipe, start, seconds, settle, on_event)
     if recipe.epochs == 0:
         return None
-    fitted = engine.fit(data, recipe, start, checkpoint, on_event)
+    fitted = engine.fit(data, replace(recipe, budget=seconds), start, checkpoint, on_event)
     held_out = data.validation_pictures
     return Learned(fitted, recipe, fitted.logits(held_out), held_out[:_CHECKED])
 
@@ -108,7 +108,13 @@ def decode(samples: Dataset, recipe: Recipe, on_event: OnEvent) -> TrainingData:
 
 
 def _settled(
-    engine: Engine, data: TrainingData, recipe: Recipe, start: Head | None, settle: Settle, on_event: OnEvent
+    engine: Engine,
+    data: TrainingData,
+    recipe: Recipe,
+    start: Head | None,
+    seconds: float | None,
+    settle: Settle,
+    on_event: OnEvent,
 ) -> Recipe:
     """The recipe with the rate and the number of epochs that had to be tried out on this machine."""
     test = None
@@ -119,12 +125,15 @@ def _settled(
         recipe = with_rate(recipe, found or recipe.learning_rate)
         why = "a tenth of the one with the lowest loss" if found else "the usual one: no rate lowered the loss"
         on_event(Decision(f"learning rate {recipe.learning_rate:.2g}", why))
-    if recipe.budget is not None:
-        fitting = engine.plan(data, recipe, start)
-        fitting = max(1, fitting) if start is None else min(fitting, _MOST_EPOCHS)
+    if seconds is not None:
+        fitting = engine.plan(data, replace(recipe, budget=seconds), start)
+        if start is None:
+            fitting = max(1, fitting)
+        elif recipe.epochs == 0:
+            fitting = min(fitting, _MOST_EPOCHS)
         if not 0 < recipe.epochs <= fitting:
             recipe = with_epochs(recipe, fitting)
-            on_event(Decision(f"{fitting} epochs", f"{recipe.budget:.0f} s are left for them on this machine"))
+            on_event(Decision(f"{fitting} epochs", f"{seconds:.0f} s are left for them on this machine"))
     settle(recipe, test)
     return recipe
 
@@ -202,6 +211,7 @@ def _finetuned(
     get_engine: GetEngine,
     samples: Dataset,
     recipe: Recipe,
+    seconds: float | None,
     frozen: Learned,
     head: Head,
     checkpoint: Path,
@@ -211,8 +221,8 @@ def _finetuned(
     """Go on from the fitted head, and keep whichever is better on validation."""
     assert isinstance(frozen.fitted, _Transferred)
     try:
-        tuned = _train(get_engine(), samples, recipe, head, checkpoint, settle, on_event)
-    except InterruptedEarlyError:
+        tuned = _train(get_engine(), samples, recipe, head, seconds, checkpoint, settle, on_event)
+    except (InterruptedEarlyError, KeyboardInterrupt):
         frozen.fitted.stopped = "interrupted"
         return frozen
     if tuned is None:

@@ -17,15 +17,15 @@ from whatsit.weights import Wanted
 
 
 class NotFetchedError(WeightsError):
-    """`whatsit fetch` failed, and has said why on stderr; `code` is its exit code."""
+    """`whatsit fetch` failed; `code` is its exit code."""
 
-    def __init__(self, name: str, code: int) -> None:
+    def __init__(self, name: str, code: int, said: str) -> None:
         self.code = code
         super().__init__(
             f"cannot make a model file of '{name}'",
-            value=f"whatsit fetch ended with code {code}",
+            value=said or f"whatsit fetch ended with code {code}",
             accepted="a network whose weights can be had",
-            hint="It has said why on stderr.",
+            hint="Try it by itself: whatsit fetch " + name,
         )
 
 
@@ -36,9 +36,12 @@ def is_file(model: str) -> bool:
     return looks_like_one or path.is_file() or (path.is_dir() and model not in catalogue.curated())
 
 
-def path_of(wanted: Wanted, offline: bool = False) -> Path:
-    """The model file of a named network. Raises WeightsError, NotFetchedError."""
-    return _in_the_cache(wanted) or _fetch(wanted, offline)
+def path_of(wanted: Wanted, offline: bool = False, quiet: bool = False) -> Path:
+    """The model file of a named network. Raises WeightsError, NotFetchedError.
+
+    What `whatsit fetch` says goes to stderr, or with `quiet`, if it fails, into the error.
+    """
+    return _in_the_cache(wanted) or _fetch(wanted, offline, quiet)
 
 
 def _in_the_cache(wanted: Wanted) -> Path | None:
@@ -50,7 +53,7 @@ def _in_the_cache(wanted: Wanted) -> Path | None:
     return weights.made_before(wanted) if wanted.by_name_alone else None
 
 
-def _fetch(wanted: Wanted, offline: bool) -> Path:
+def _fetch(wanted: Wanted, offline: bool, quiet: bool) -> Path:
     command = [sys.executable, "-m", "whatsit", "fetch", wanted.name]
     command += ["--weights", str(wanted.weights)] if wanted.weights else []
     command += [
@@ -62,9 +65,13 @@ def _fetch(wanted: Wanted, offline: bool) -> Path:
     # Without the limit and the switches that suit this process only: it may have opened a page, or be `predict`.
     own = ("OPENBLAS_NUM_THREADS", "HF_HUB_OFFLINE")
     environment = {key: value for key, value in os.environ.items() if key not in own}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    errors = subprocess.PIPE if quiet else None
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, check=False)
     if done.returncode:  # negative where a signal ended it
-        raise NotFetchedError(wanted.name, done.returncode if done.returncode > 0 else 128 - done.returncode)
+        code = done.returncode if done.returncode > 0 else 128 - done.returncode
+        raise NotFetchedError(
+            wanted.name, code, (done.stderr or "").strip().rpartition("\n")[2].removeprefix("error: ")
+        )
     return Path(done.stdout.splitlines()[-1])
 
 

@@ -18,18 +18,18 @@ import numpy as np
 from whatsit import catalogue, dataset, doctor, modelfile, pretrained, run_report, sources, storage, weights
 from whatsit.catalogue import Framework
 from whatsit.dataset import SPLITS, Dataset
-from whatsit.errors import DataError, MissingExtraError
+from whatsit.errors import DataError, MissingExtraError, WeightsError
 from whatsit.evaluation import Calibration, Report, calibrate, plots
 from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
 from whatsit.learning import GetEngine, Learned, Settle, learn
 from whatsit.modelfile import Golden, Manifest
-from whatsit.recipe import SMALL, Facts, Recipe, choose, default_model, facts_of
+from whatsit.recipe import SMALL, Recipe, choose, default_model, facts_of
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 from whatsit.training import pictures
-from whatsit.training.engine import Engine, Fitted, RateTest
+from whatsit.training.engine import Engine, RateTest
 from whatsit.training.engines import engine_of
 from whatsit.transfer import backbone as backbones
 from whatsit.version import __version__
@@ -39,6 +39,7 @@ from whatsit.wishes import Wishes, check_positive
 _GOLDEN = 10
 _WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplotlib")
 _WANTED = (*_WANTED_BY_ALL, "torch", "timm", "onnxscript", "safetensors")
+_WANTED_BY_KERAS = ("keras", "tf2onnx")
 _NETWORK = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
 
 
@@ -80,6 +81,7 @@ def train(
         samples, recipe, origin = _open_again(run, data, wishes, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
+        fresh = False
         data, data_dir = origin.data, Path(origin.data_dir) if origin.data_dir else None
         _refuse_missing_parts(recipe.framework)
         get_engine = cache(partial(_engine, recipe.framework))
@@ -91,12 +93,13 @@ def train(
         found = _named_weights(wishes, tell)
         framework = _framework(wishes, found)
         _refuse_missing_parts(framework)
-        get_engine = cache(partial(_engine, framework))
         if wishes.model is not None and found is None:
-            wishes = _checked_name(get_engine(), wishes)
+            wishes = _checked_name(_engine(framework), wishes)
         samples = prepare(_named(data), classes, tell, data_dir)
-        recipe = _choose(get_engine, wishes, found, samples, tell)
+        recipe = _choose(wishes, found, samples, tell)
+        get_engine = cache(partial(_engine, recipe.framework))
         run = RunFolder.create(out, samples.name)
+        fresh = True
 
     def settle(settled: Recipe, test: RateTest | None = None) -> None:
         made = tuple((decision.what, decision.why) for decision in decisions)
@@ -108,10 +111,11 @@ def train(
 
     if not run.has_recipe():
         settle(recipe)
-    learned = _learn(get_engine, samples, recipe, run, settle, tell)
+    pretrained_on = _weights_origin(recipe)
+    learned = _learn(get_engine, samples, recipe, run, settle, tell, fresh)
     calibration = calibrate(learned.validation_logits, samples.part("validation").targets())
     tell(_calibrated(calibration))
-    report = _export_and_judge(learned, calibration, samples, run, tell)
+    report = _export_and_judge(learned, pretrained_on, calibration, samples, run, tell)
     seconds = time.perf_counter() - started
     run_report.write(run, samples, report, learned.fitted, calibration, learned.recipe, decisions, seconds)
     run.tidy()
@@ -155,25 +159,25 @@ def _check_early(wishes: Wishes, out: Path | None) -> None:
 
 def _named_weights(wishes: Wishes, tell: OnEvent) -> WeightsFile | None:
     """The weights that were asked for, fetched if need be; None to learn from scratch, or where the data decides."""
-    if wishes.weights is not None:
+    if wishes.weights is not None and wishes.model in (None, SMALL):
         return weights.describe(wishes.weights)
     model = wishes.model or _NETWORK.get(wishes.recipe or "")
     if model in (None, SMALL) or wishes.random_weights:
         return None
-    return pretrained.locate(str(model), wishes.framework, wishes.offline, tell)
+    return pretrained.locate(str(model), wishes.framework, wishes.offline, tell, weights=wishes.weights)
 
 
 def _checked_name(engine: Engine, wishes: Wishes) -> Wishes:
     """The framework's own name for a network that is to start from random weights. Raises OptionError."""
+    if wishes.model == SMALL:
+        return wishes
     spec = catalogue.find(str(wishes.model), wishes.framework)
     name = spec.network if spec else str(wishes.model)
     engine.check_model(name)
     return replace(wishes, model=name)
 
 
-def _choose(
-    get_engine: GetEngine, wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: OnEvent
-) -> Recipe:
+def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: OnEvent) -> Recipe:
     facts = facts_of(samples)
     by_default = wishes.model is None and wishes.recipe is None and not wishes.random_weights
     if found is None and by_default and (model := default_model(facts)) != SMALL:
@@ -183,10 +187,11 @@ def _choose(
     for decision in decisions:
         tell(decision)
     known = backbones.ready(recipe, len(samples.classes), storage.cache_folder() / "backbones")
-    if recipe.method == "transfer" and recipe.finetune == "no" and known:
+    if recipe.method == "transfer" and recipe.finetune == "no" and known and wishes.device in (None, "auto", "cpu"):
         return replace(recipe, device="cpu")  # no need for the framework: its graph is there, and was checked
-    recipe = replace(recipe, device=get_engine().device(wishes.device))
-    get_engine().check_recipe(recipe, len(samples.classes))
+    engine = _engine(recipe.framework)
+    recipe = replace(recipe, device=engine.device(wishes.device))
+    engine.check_recipe(recipe, len(samples.classes))
     return recipe
 
 
@@ -196,6 +201,13 @@ def _open_again(
     """The data and recipe of a run that was broken off; both must be what they were."""
     origin, recipe = run.read_recipe()
     run.refuse_other_wishes(recipe, wishes)
+    if recipe.weights and weights.describe(Path(recipe.weights)).sha256 != recipe.weights_sha256:
+        raise WeightsError(
+            f"cannot resume the run '{run.path}'",
+            value=f"other contents in '{recipe.weights}'",
+            accepted="the weights it was started with",
+            hint="Put the file back, or train again in a new folder.",
+        )
     where = Path(origin.data_dir) if origin.data_dir else None
     samples = prepare(origin.data if data is None else data, origin.classes, tell, where)
     if samples.fingerprint != origin.fingerprint:
@@ -209,13 +221,19 @@ def _open_again(
 
 
 def _learn(
-    get_engine: GetEngine, samples: Dataset, recipe: Recipe, run: RunFolder, settle: Settle, tell: OnEvent
+    get_engine: GetEngine,
+    samples: Dataset,
+    recipe: Recipe,
+    run: RunFolder,
+    settle: Settle,
+    tell: OnEvent,
+    fresh: bool,
 ) -> Learned:
     recorder = Recorder(run)
     try:
         return learn(get_engine, samples, recipe, run.checkpoint, settle, _both(recorder, tell))
     except BaseException:
-        if not run.checkpoint.exists():  # it was stopped before there was anything to resume
+        if fresh and not run.checkpoint.exists():  # it was stopped before there was anything to resume
             run.discard()
         raise
     finally:
@@ -223,7 +241,12 @@ def _learn(
 
 
 def _export_and_judge(
-    learned: Learned, calibration: Calibration, samples: Dataset, run: RunFolder, tell: OnEvent
+    learned: Learned,
+    pretrained_on: dict[str, object],
+    calibration: Calibration,
+    samples: Dataset,
+    run: RunFolder,
+    tell: OnEvent,
 ) -> Report:
     """Write the file, prove that it answers as the network did, and only then look at the test pictures, with it."""
     tell(Notice("exporting and checking the model file"))
@@ -233,7 +256,7 @@ def _export_and_judge(
     def check(path: Path) -> None:
         modelfile.check_parity(OpenModel(path).answers(learned.held_out), expected)
 
-    manifest = _manifest(samples, calibration, learned)
+    manifest = _manifest(samples, calibration, learned, pretrained_on)
     modelfile.write(run.candidate, graph, manifest, check)
     model = OpenModel(run.candidate)
     test = replace(samples, given_splits=frozenset(SPLITS))
@@ -245,7 +268,9 @@ def _export_and_judge(
     return report
 
 
-def _manifest(samples: Dataset, calibration: Calibration, learned: Learned) -> Manifest:
+def _manifest(
+    samples: Dataset, calibration: Calibration, learned: Learned, pretrained_on: dict[str, object]
+) -> Manifest:
     return Manifest(
         labels=samples.classes,
         preprocess=learned.recipe.preprocess,
@@ -259,20 +284,20 @@ def _manifest(samples: Dataset, calibration: Calibration, learned: Learned) -> M
         },
         known=modelfile.known_contents(s.content for s in samples.samples if s.split != "test"),
         recipe=learned.recipe.to_dict(),
-        weights=_weights_origin(learned.recipe, learned.fitted),
+        weights={**pretrained_on, "parameters": learned.fitted.network.total_parameters},
         whatsit=__version__,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-def _weights_origin(recipe: Recipe, fitted: Fitted) -> dict[str, object]:
+def _weights_origin(recipe: Recipe) -> dict[str, object]:
+    """Before the work, not after it: the file may be gone by then."""
     described = weights.describe(Path(recipe.weights)) if recipe.weights else None
     return {
         "pretrained": Path(recipe.weights).name if recipe.weights else None,
         "sha256": recipe.weights_sha256,
         "licence": described.licence if described else None,
         "source": described.source if described else None,
-        "parameters": fitted.network.total_parameters,
     }
 
 
@@ -331,9 +356,9 @@ def _framework(wishes: Wishes, found: WeightsFile | None) -> Framework:
 
 def _refuse_missing_parts(framework: Framework) -> None:
     """Raise MissingExtraError for any part of the extras, before any work, however late that part would be wanted."""
-    for module in _WANTED if framework == "torch" else (*_WANTED_BY_ALL, "keras"):
+    for module in _WANTED if framework == "torch" else (*_WANTED_BY_ALL, *_WANTED_BY_KERAS):
         if find_spec(module) is None:
-            extra = "keras" if module == "keras" else "train"
+            extra = "keras" if module in _WANTED_BY_KERAS else "train"
             raise MissingExtraError("train a classifier", module=module, extra=extra)
 
 

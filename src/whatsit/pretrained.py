@@ -41,19 +41,23 @@ def locate(
     return _complete(_found(wanted, offline, on_event, " Or learn without: --model small"), wanted)
 
 
-def model_file(wanted: Wanted, offline: bool = False, on_event: OnEvent = ignore) -> Path:
+def model_file(wanted: Wanted, offline: bool = False, on_event: OnEvent = ignore, golden: Path | None = None) -> Path:
     """The model file of a pretrained network, from the cache or made there: ImageNet's labels, published geometry.
 
-    It is kept only if it answers as the network in its own framework does. Raises as `locate`, and WeightsError for a
-    network without classes of its own.
+    With a folder of `golden` pictures it is made anew, with these instead of the sample photos'. It is kept only if it
+    answers as the network in its own framework does. Raises as `locate`, and WeightsError for a network without
+    classes of its own.
     """
+    spec = catalogue.find(wanted.name, wanted.framework) if wanted.weights is None else None
+    if spec is not None and spec.classes is None:  # before it is fetched
+        _refuse_classless(spec.classes, wanted.name)
     found = _found(wanted, offline, on_event)
     path = weight_files.model_path(wanted, found)
-    if not path.exists():
+    if golden is not None or not path.exists():
         complete = _complete(found, wanted, with_classes=True)
-        _refuse_classless(complete, wanted.name)
+        _refuse_classless(complete.classes, wanted.name)
         on_event(Notice(f"making a model file of '{wanted.name}' (once)"))
-        finish.write(_brought(complete), path, on_event=on_event)
+        finish.write(_brought(complete), path, golden, on_event)
     return path
 
 
@@ -184,8 +188,8 @@ def _refuse_another(found: WeightsFile, wanted: Wanted) -> None:
         )
 
 
-def _refuse_classless(found: WeightsFile, name: str) -> None:
-    if found.classes != IMAGENET:
+def _refuse_classless(classes: str | None, name: str) -> None:
+    if classes != IMAGENET:
         raise WeightsError(
             f"cannot classify with '{name}'",
             value="a network without labels of its own, or with labels that whatsit does not have",

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from whatsit import catalogue
+from whatsit.augmentation import Augmentation, variations
 from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
 from whatsit.errors import OptionError, WeightsError
@@ -46,23 +48,6 @@ def facts_of(dataset: Dataset) -> Facts:
 def default_model(facts: Facts) -> str:
     """Our small network for pictures that it can learn from scratch, a pretrained one for larger ones."""
     return SMALL if max(facts.height, facts.width) <= TINY else "mobilenet_v2"
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """How training pictures are varied, each draw uniform: mirrored or not, and
-
-    translate   shifted by up to this share of the side
-    rotate      turned by up to so many degrees
-    zoom        enlarged or shrunk by a factor between 1 / (1 + zoom) and 1 + zoom
-    light       brightness and contrast changed by up to this share
-    """
-
-    mirror: bool
-    translate: float
-    rotate: float
-    zoom: float
-    light: float
 
 
 @dataclass(frozen=True)
@@ -104,6 +89,7 @@ class Recipe:
     ema: float  # decay a step of the weights' running average, which is what is judged and kept; 0 keeps the weights
     dropout: float
     class_weights: bool
+    augment: str  # the strength that was asked for, of which `augmentation` is what it means here
     mixup: float  # alpha of the Beta distribution that pictures are blended with; 0 blends none
     augmentation: Augmentation
     patience: int
@@ -136,7 +122,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         decisions.append(Decision(what, why))
 
     if wishes.recipe == "tutorial_vgg16":
-        return _tutorial_vgg16(wishes, weights, device, decide), decisions
+        return _tutorial_vgg16(wishes, facts, weights, device, decide), decisions
     model = _model(wishes, weights, decide)
     scaling = _scaling(wishes, weights)
     preprocess = _geometry(wishes, facts, weights, model, decide)
@@ -176,6 +162,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         ema=0.99 if wishes.ema is None else wishes.ema,
         dropout=0.2,
         class_weights=class_weights,
+        augment=wishes.augment or "medium",
         mixup=wishes.mixup or 0.0,
         augmentation=_augmentation(wishes, facts, decide),
         patience=_patience(epochs),
@@ -234,7 +221,7 @@ def for_pretrained(weights: WeightsFile) -> Recipe:
     )
 
 
-def _tutorial_vgg16(wishes: Wishes, weights: WeightsFile | None, device: str, decide: Decide) -> Recipe:
+def _tutorial_vgg16(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str, decide: Decide) -> Recipe:
     """Transfer learning as the tutorial does it: VGG16 without top, its last 4 layers and a new head learn.
 
     The fourth of these layers is a pooling without weights, hence finetune "3". Unlike in the tutorial, pictures
@@ -246,17 +233,17 @@ def _tutorial_vgg16(wishes: Wishes, weights: WeightsFile | None, device: str, de
     framework = _framework(wishes, weights)
     size = wishes.image_size or 224
     return Recipe(
-        **{**_PLAIN, "golden": wishes.golden},
+        **{**_PLAIN, **_varied(wishes, facts, decide), "golden": wishes.golden},
         name="tutorial_vgg16",
         framework=framework,
         method="whole",
         finetune=wishes.finetune or "3",
         last_layers="tutorial",
-        model=(weights.network if weights else None) or ("VGG16" if framework == "keras" else "vgg16"),
+        model=(weights.network if weights else wishes.model) or ("VGG16" if framework == "keras" else "vgg16"),
         network_args={**(weights.arguments if weights else {}), **wishes.network_args},
         weights=str(weights.path.resolve()) if weights else None,
         weights_sha256=weights.sha256 if weights else None,
-        scaling=_scaling(wishes, weights) if weights else ("caffe" if framework == "keras" else "imagenet"),
+        scaling=_scaling(wishes, weights) if weights or wishes.preprocess else _VGG16_SCALING[framework],
         preprocess=Preprocess(wishes.fit or "squash", (size, size), "bilinear", None, GREY),
         epochs=wishes.epochs or 5,
         batch_size=wishes.batch_size or 32,
@@ -270,7 +257,20 @@ def _tutorial_vgg16(wishes: Wishes, weights: WeightsFile | None, device: str, de
     )
 
 
-_STILL = Augmentation(False, translate=0, rotate=0, zoom=0, light=0)
+def _varied(wishes: Wishes, facts: Facts, decide: Decide) -> dict[str, Any]:
+    """What was asked for besides a plain recipe."""
+    asked: dict[str, Any] = {"find_rate": wishes.learning_rate == "auto"}
+    asked |= {"mixup": wishes.mixup} if wishes.mixup is not None else {}
+    asked |= {"ema": wishes.ema} if wishes.ema is not None else {}
+    if wishes.augment is not None or wishes.mirror is not None:
+        how = replace(wishes, augment=wishes.augment or "none", mirror=bool(wishes.mirror))
+        asked |= {"augment": how.augment, "augmentation": _augmentation(how, facts, decide)}
+    return asked
+
+
+# Each framework's published weights want the pictures they were trained with.
+_VGG16_SCALING: dict[Framework, str] = {"keras": "caffe", "torch": "imagenet"}
+_STILL = variations("none", mirror=False, tiny=False)
 
 # What plain recipes leave out.
 _PLAIN: dict[str, Any] = {
@@ -284,6 +284,7 @@ _PLAIN: dict[str, Any] = {
     "label_smoothing": 0.0,
     "ema": 0.0,
     "class_weights": False,
+    "augment": "none",
     "mixup": 0.0,
     "augmentation": _STILL,
     "golden": True,
@@ -306,12 +307,20 @@ def _framework(wishes: Wishes, weights: WeightsFile | None) -> Framework:
 
 def _model(wishes: Wishes, weights: WeightsFile | None, decide: Decide) -> str:
     if weights is None:
+        if wishes.network_args and wishes.model in (None, SMALL):
+            raise OptionError(
+                "cannot pass arguments to the small network",
+                value=", ".join(f"{name}={value}" for name, value in wishes.network_args.items()),
+                accepted="--network-arg with a network of timm or Keras",
+                hint="Leave --network-arg out, or name a network: --model mobilenet_v2",
+            )
         if wishes.model is None:
-            decide(f"model {SMALL}", "the pictures are small, so our small network learns them from scratch")
+            why = "random weights were asked for" if wishes.random_weights else "the pictures are small"
+            decide(f"model {SMALL}", f"{why}, so our small network learns them from scratch")
         return _plain_name(wishes.model or SMALL)
     asked = _plain_name(wishes.model) if wishes.model else None
     known = weights.network
-    if asked and known and asked not in (known, known.split(".")[0], weights.name, _plain_name(weights.name or "")):
+    if asked and known and known.split(".")[0] not in _networks(asked, weights.framework) and asked != weights.name:
         raise WeightsError(
             f"cannot load these weights into '{asked}'",
             value=f"weights of '{known}'",
@@ -330,6 +339,12 @@ def _model(wishes: Wishes, weights: WeightsFile | None, decide: Decide) -> str:
     return known or str(asked)
 
 
+def _networks(name: str, framework: Any) -> set[str]:
+    """The networks that a name may stand for, without the tags of their weights."""
+    spec = catalogue.find(name, framework) if name in catalogue.curated() else None
+    return {name.split(".")[0], *((spec.network.split(".")[0],) if spec else ())}
+
+
 def _plain_name(name: str) -> str:
     return name.removeprefix("timm:").removeprefix("keras:")
 
@@ -344,8 +359,21 @@ def _finetune(wishes: Wishes, pretrained: bool, decide: Decide) -> str:
                 hint="Leave --finetune out, or name one: --model mobilenet_v2",
             )
         return "all"
+    given = {name: getattr(wishes, name) for name in _FOR_FINE_TUNING if getattr(wishes, name) is not None}
+    if wishes.finetune == "no" and (given or wishes.epochs or wishes.budget):
+        name = next(iter(given), "epochs" if wishes.epochs else "budget")
+        raise OptionError(
+            "cannot use this option without fine-tuning",
+            value=f"--{_OPTION.get(name, name.replace('_', '-'))} with --finetune no",
+            accepted="--finetune last, all or a number of layers",
+            hint="Leave one of the two out.",
+        )
     if wishes.finetune is not None:
         return wishes.finetune
+    if given and wishes.budget is None and wishes.epochs is None:
+        name = next(iter(given))
+        decide("then all layers learn on", f"--{_OPTION.get(name, name.replace('_', '-'))} is for that")
+        return "all"
     if wishes.budget is not None or wishes.epochs is not None:
         why = "the time left" if wishes.epochs is None else f"the {wishes.epochs} epochs asked for"
         decide("then all layers learn on", f"{why} can make more of it; the better one on validation is kept")
@@ -354,6 +382,10 @@ def _finetune(wishes: Wishes, pretrained: bool, decide: Decide) -> str:
         "the pretrained network stays as it is", "only a new last layer is fitted, in seconds; --finetune all goes on"
     )
     return "no"
+
+
+_FOR_FINE_TUNING = ("learning_rate", "optimizer", "mixup", "ema", "augment", "batch_size")
+_OPTION = {"learning_rate": "lr"}
 
 
 def _patience(epochs: int) -> int:
@@ -438,16 +470,7 @@ def _augmentation(wishes: Wishes, facts: Facts, decide: Decide) -> Augmentation:
         mirror = not facts.grey and wishes.augment != "none"
         if facts.grey:
             decide("pictures are not mirrored", "all are grey, and mirrored writing or scans mean something else")
-    tiny = max(facts.height, facts.width) <= TINY
-    strengths = {
-        "none": Augmentation(mirror, translate=0, rotate=0, zoom=0, light=0),
-        "light": Augmentation(mirror, translate=0.05, rotate=0, zoom=0.1, light=0.1),
-        "medium": Augmentation(
-            mirror, translate=0.1, rotate=10, zoom=0.15 if tiny else 0.3, light=0.1 if tiny else 0.2
-        ),
-        "strong": Augmentation(mirror, translate=0.15, rotate=20, zoom=0.4, light=0.4),
-    }
-    return strengths[wishes.augment or "medium"]
+    return variations(wishes.augment or "medium", mirror, tiny=max(facts.height, facts.width) <= TINY)
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:

@@ -31,7 +31,8 @@ from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
 from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError
 from whatsit.events import EpochEnded, Event
-from whatsit.recipe import Recipe
+from whatsit.preprocess import scaling_called
+from whatsit.recipe import SMALL, Recipe
 from whatsit.wishes import Wishes
 
 
@@ -102,7 +103,9 @@ class RunFolder:
             "framework": (wishes.framework, recipe.framework),
             "model": (wishes.model and _network(wishes.model, recipe.framework), recipe.model.split(".")[0]),
             "network-arg": (network_args, recipe.network_args),
-            "weights": (str(wishes.weights.resolve()) if wishes.weights else None, recipe.weights),
+            "weights": (_weights(wishes), recipe.weights or "none"),
+            "augment": (wishes.augment, recipe.augment),
+            "device": (wishes.device if wishes.device != "auto" else None, recipe.device),
             "budget": (wishes.budget, recipe.budget),
             # With a budget, the recipe holds the epochs that fit into it, not those asked for.
             "finetune": (wishes.finetune, recipe.finetune),
@@ -115,7 +118,7 @@ class RunFolder:
             "lr": (wishes.learning_rate if wishes.learning_rate != "auto" else None, recipe.learning_rate),
             "optimizer": (wishes.optimizer, recipe.optimizer),
             "fit": (wishes.fit, recipe.preprocess.fit),
-            "preprocess": (wishes.preprocess, recipe.scaling),
+            "preprocess": (wishes.preprocess and scaling_called(wishes.preprocess), recipe.scaling),
             "mirror": (wishes.mirror, recipe.augmentation.mirror),
         }
         for option, (asked, was) in now.items():
@@ -232,8 +235,14 @@ def _scalars(values: dict[str, float], step: int) -> Any:
     return BoardEvent(wall_time=time.time(), step=step, summary=Summary(value=rows))
 
 
+def _weights(wishes: Wishes) -> str | None:
+    return "none" if wishes.random_weights else str(wishes.weights.resolve()) if wishes.weights else None
+
+
 def _network(name: str, framework: Framework) -> str:
     """The framework's name, without a tag, for a network as people ask for it."""
+    if name == SMALL:
+        return name
     spec = catalogue.find(name, framework)
     return (spec.network if spec else name.partition(":")[2] or name).split(".")[0]
 

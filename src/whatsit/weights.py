@@ -98,16 +98,20 @@ def find(name: str, framework: Framework | None = None, *, verify: bool = True) 
     full = catalogue.full_name(name, framework)
     names = (full, name) if framework is None else (full,)
     damaged: WeightsError | None = None
-    for folder in _folders():
+    for place in _folders():
         found: list[WeightsFile] = []
-        for description in sorted(folder.glob("*.json")):
+        for description in sorted(place.glob("*.json")):
             if Path(description.stem).suffix not in SUFFIXES:
                 continue
             try:
                 found.append(_read(description))
             except WeightsError as error:  # it may be the one, but another may be found all the same
                 damaged = damaged or error
+        if framework is not None:
+            found = [described for described in found if described.framework in (None, framework)]
         for described in (*(w for w in found if w.name in names), *(w for w in found if _is_network(w, full))):
+            if place == folder() and not described.path.is_file():
+                continue  # somebody made room; it can be fetched again
             return _there(described, verify)
     if damaged is not None:
         raise damaged
@@ -266,7 +270,8 @@ def _models() -> Path:
 
 
 def _stem(wanted: Wanted) -> str:
-    return re.sub(r"[^\w.-]+", "-", catalogue.full_name(wanted.name, wanted.framework))
+    name = re.sub(r"[^\w.-]+", "-", catalogue.full_name(wanted.name, wanted.framework))
+    return f"{name}-{'' if wanted.by_name_alone else 'by-hand-'}{_CONVERSION}"
 
 
 def _read(description: Path) -> WeightsFile:

@@ -6,10 +6,10 @@ import math
 import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from whatsit.catalogue import Framework
-from whatsit.errors import OptionError
+from whatsit.errors import OptionError, did_you_mean
 from whatsit.preprocess import Fit
 
 Optimizer = Literal["adamw", "sgd", "rmsprop"]
@@ -94,12 +94,21 @@ def check_positive(wishes: Wishes) -> None:
                 accepted=f"{low} to {high}",
                 hint=f"Leave --{name.replace('_', '-')} out and whatsit chooses it.",
             )
+    for name, kind in (("recipe", Preset), ("framework", Framework), ("optimizer", Optimizer), ("augment", Augment)):
+        word = getattr(wishes, name)
+        if word is not None and word not in get_args(kind):
+            raise OptionError(
+                f"cannot use this {name}",
+                value=repr(word),
+                accepted=", ".join(get_args(kind)),
+                hint=did_you_mean(str(word), get_args(kind)) or f"Leave {name} out and whatsit chooses it.",
+            )
     for name, number, least, most in (
         ("learning rate", wishes.learning_rate, 0.0, 10.0),
         ("ema", wishes.ema, -1e-9, 1.0),
         ("mixup", wishes.mixup, -1e-9, 100.0),
     ):
-        if isinstance(number, float) and not least < number < most:
+        if isinstance(number, int | float) and not least < number < most:
             accepted = f"above 0, below {most:g}" if name == "learning rate" else f"0 (off) to below {most:g}"
             raise OptionError(f"cannot use this {name}", value=number, accepted=accepted, hint=_TRY[name])
     if wishes.finetune is not None and wishes.finetune not in ("no", "last", "all") and not _is_number(wishes.finetune):

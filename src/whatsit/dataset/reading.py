@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 import struct
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -121,9 +122,11 @@ def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
 
     def content(sample: Sample) -> str:
         try:
+            if isinstance(sample.source, Path) and not _worth_hashing(sample.source):
+                return ""  # reading it will say why
             return content_hash(sample.source)
         except OSError:
-            return ""  # reading it again will say why
+            return ""
 
     contents = list(in_parallel(content, dataset.samples, "reading pictures", ignore))
     found = kept.get(contents)
@@ -132,6 +135,12 @@ def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
         for sample, content in zip(dataset.samples, contents, strict=True)
         if content in found
     }
+
+
+def _worth_hashing(path: Path) -> bool:
+    """Whether this may be a picture: not a pipe, which can be read once, nor a device, which need not end."""
+    facts = path.stat()
+    return stat.S_ISREG(facts.st_mode) and facts.st_size <= images.DEFAULT_LIMITS.max_bytes
 
 
 def _read(sample: Sample) -> _Read | ImageError:

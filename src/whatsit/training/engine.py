@@ -54,8 +54,10 @@ class RateTest:
 
         None where no rate brought the loss down noticeably: then the test says nothing.
         """
-        width = min(5, len(self.losses))
-        smooth = np.convolve(self.losses, np.ones(width) / width, "valid")
+        losses = np.array(self.losses)
+        losses = losses[: int(np.argmin(np.isfinite(losses))) or None] if not np.isfinite(losses).all() else losses
+        width = min(5, len(losses))
+        smooth = np.convolve(losses, np.ones(width) / width, "valid")
         lowest = int(np.argmin(smooth))
         if smooth[lowest] > 0.95 * smooth[0]:
             return None

@@ -13,7 +13,7 @@ import click
 
 from whatsit.apps.cli.named_model import network_options
 from whatsit.apps.cli.terminal import reporter
-from whatsit.errors import MissingExtraError, OptionError
+from whatsit.errors import MissingExtraError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from whatsit.catalogue import ModelSpec
@@ -31,13 +31,15 @@ def models(pattern: str | None, as_json: bool) -> None:
     whatsit models 'timm:*mobilenet*' those of timm
     whatsit models 'keras:*'          all of Keras
     """
+    from whatsit import catalogue
+
     found = _matching(pattern)
     if not found:
         raise OptionError(
             "cannot find a network of this name",
             value=repr(pattern),
             accepted="a name or a pattern with *",
-            hint="For instance: whatsit models 'timm:*mobilenet*'",
+            hint=did_you_mean(str(pattern), catalogue.curated()) or "For instance: whatsit models 'timm:*mobilenet*'",
         )
     rows = [_row(spec) for spec in found]
     if as_json:
@@ -54,10 +56,17 @@ def models(pattern: str | None, as_json: bool) -> None:
     metavar="DIR",
     help="Only put the weights and their description into this folder, for WHATSIT_WEIGHTS on another machine.",
 )
+@click.option(
+    "--golden",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Make the model file anew and keep these pictures in it, for 'whatsit verify', instead of two sample photos'.",
+)
 @network_options
 def fetch(
     name: str,
     to: Path | None,
+    golden: Path | None,
     weights: Path | None,
     network_arg: tuple[str, ...],
     preprocess: str | None,
@@ -72,10 +81,17 @@ def fetch(
     from whatsit.weights import Wanted
     from whatsit.wishes import network_arguments
 
+    if to is not None and golden is not None:
+        raise OptionError(
+            "cannot keep golden pictures in a folder of weights",
+            value="--golden with --to",
+            accepted="one of the two",
+            hint="Leave --golden out here, and fetch with it on the other machine.",
+        )
     wanted = Wanted(name, framework, weights, network_arguments(network_arg), preprocess)
     with reporter() as report:
         if to is None:
-            path = pretrained.model_file(wanted, offline, report)
+            path = pretrained.model_file(wanted, offline, report, golden)
         else:
             path = pretrained.prepare(wanted, to, offline, report)
     click.echo(path)

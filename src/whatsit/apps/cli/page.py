@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from whatsit.apps.cli.named_model import model_options, model_path
-from whatsit.errors import MissingExtraError, ServerError
+from whatsit.errors import MissingExtraError, OptionError, ServerError
 
 
 @click.command()
@@ -26,6 +26,13 @@ from whatsit.errors import MissingExtraError, ServerError
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
 def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model: Any) -> None:
     """Open a page on a model: drop a picture, see what it is. Ctrl-C ends it."""
+    if share and model["offline"]:
+        raise OptionError(
+            "cannot open a public link without a connection",
+            value="--share with --offline",
+            accepted="one of the two",
+            hint="Leave one of them out.",
+        )
     refuse_missing_page()
     refuse_port_in_use(host, port)
     open_page(model_path(**model), examples, host, port, share)

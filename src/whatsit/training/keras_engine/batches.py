@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit.recipe import Augmentation
+from whatsit.augmentation import Augmentation
 
 EVALUATION_BATCH = 64
 

@@ -42,7 +42,7 @@ def to_onnx(network: Network, recipe: Recipe, temperature: float) -> bytes:
 
     check_backend()
     model = _answering(network, recipe, temperature)
-    with _quiet(), tempfile.TemporaryDirectory() as folder:
+    with _quiet(), _in_one_piece(), tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         signature = [keras.InputSpec("uint8", (None, *recipe.preprocess.size, 3), name="pictures")]
         model.export(path, format="onnx", verbose=False, input_signature=signature, opset_version=OPSET)
@@ -110,6 +110,22 @@ def _forget_sources(model: Any) -> None:
     for item in [*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output]:
         item.doc_string = ""
         del item.metadata_props[:]
+
+
+@contextlib.contextmanager
+def _in_one_piece() -> Iterator[None]:
+    """Keras has TensorFlow compile grouped convolutions as functions of their own, which ONNX has no node for."""
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    import tensorflow
+
+    before = tensorflow.config.functions_run_eagerly()
+    tensorflow.config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        tensorflow.config.run_functions_eagerly(before)
 
 
 @contextlib.contextmanager

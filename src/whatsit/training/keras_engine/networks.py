@@ -85,6 +85,7 @@ def as_it_came(recipe: Recipe, n_classes: int) -> Network:
         if not found.fits or found.left:
             raise weight_files.misfitting(path, found)
         found.assign()
+        _fix_scaling(model)
     last = _last_layer(model, str(path.name))
     both = keras.Model(model.inputs, [_flat(last.input), _flat(_linear(last))], name=f"{model.name}_linear")
     if both.outputs[1].shape[-1] != n_classes:
@@ -145,6 +146,7 @@ def _backbone(recipe: Recipe, n_classes: int) -> Any:
     else:
         candidates = [_without_last(_application(recipe, n_classes), recipe.model)]
     if not recipe.weights:
+        _fix_scaling(candidates[0])
         return candidates[0]
     if recipe.last_layers == "linear":
         candidates.append(_application(recipe, None, pooling="avg"))  # for a file that was saved without top
@@ -158,8 +160,17 @@ def _loaded(candidates: list[Any], path: Path) -> Any:
     for match, network in found:
         if match.fits:
             match.assign()
+            _fix_scaling(network)
             return network
     raise weight_files.misfitting(path, min((m for m, _ in found), key=lambda m: len(m.missing) + len(m.misfit)))
+
+
+def _fix_scaling(model: Any) -> None:
+    """The statistics of a built-in scaling as plain numbers, which the exporter takes for constants."""
+    for layer in model.layers:
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+            layer.mean, layer.variance = (np.array(keras.ops.convert_to_numpy(x)) for x in (layer.mean, layer.variance))
 
 
 def _small(size: tuple[int, int]) -> Any:

@@ -62,10 +62,11 @@ def read(path: Path) -> tuple[bool, dict[str, Arrays]]:
 
 def _keras3(file: Any) -> Iterator[tuple[str, Arrays]]:
     root = next(file[name] for name in _ROOTS if name in file)
-    for name, group in root.items():
-        variables = group.get("vars", {})
-        if len(variables):
-            yield name, [np.asarray(variables[str(n)]) for n in range(len(variables))]
+    names: list[str] = []
+    root.visit(names.append)
+    for name in names:
+        if name.endswith("/vars") and len(root[name]):
+            yield name.removesuffix("/vars"), [np.asarray(root[name][str(n)]) for n in range(len(root[name]))]
 
 
 def _older(root: Any) -> Iterator[tuple[str, Arrays]]:
@@ -114,14 +115,17 @@ def _in_order(layers: list[Any], names: list[str]) -> Iterator[tuple[Any, str | 
         yield layer, names[place] if place < len(names) else None
 
 
-def _by_class(layers: list[Any]) -> Iterator[tuple[Any, str]]:
+def _by_class(layers: list[Any], above: str = "") -> Iterator[tuple[Any, str]]:
     """As Keras names them when it saves: by class and number, layers without weights counted."""
     seen: dict[str, int] = {}
     for layer in layers:
         name = _snake_case(type(layer).__name__)
         number = seen[name] = seen.get(name, -1) + 1
-        if layer.weights:
-            yield layer, f"{name}_{number}" if number else name
+        path = f"{above}{name}_{number}" if number else f"{above}{name}"
+        if isinstance(layer, keras.Model):
+            yield from _by_class(layer.layers, f"{path}/layers/")
+        elif layer.weights:
+            yield layer, path
 
 
 def _snake_case(name: str) -> str:

@@ -10,6 +10,15 @@ export      the graph with everything inside
 
 from __future__ import annotations
 
+import os
+import sys
+
+# Before timm imports the hub's library, which reads them at once.
+os.environ |= {"HF_HUB_DISABLE_TELEMETRY": "1", "DO_NOT_TRACK": "1"}
+if "tensorflow" in sys.modules:
+    # Triton, which PyTorch's exporter would load, aborts the process where TensorFlow is loaded: both bring an LLVM.
+    sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
+
 from whatsit.training.torch_engine.loop import TorchEngine
 
 __all__ = ["TorchEngine"]

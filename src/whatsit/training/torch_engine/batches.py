@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from whatsit.recipe import Augmentation
+from whatsit.augmentation import Augmentation
 
 EVALUATION_BATCH = 64
 

@@ -228,7 +228,8 @@ def _create(recipe: Recipe, n_classes: int) -> nn.Module:
     arguments = {"drop_rate": recipe.dropout, **recipe.network_args}
     try:
         model = timm.create_model(recipe.model, pretrained=False, num_classes=n_classes, **arguments)
-        model.get_classifier().weight  # noqa: B018  distilled networks have two heads, some none
+        if not isinstance(model.get_classifier(), nn.Linear):  # distilled networks have two heads, some none
+            raise ValueError(f"a head of type {type(model.get_classifier()).__name__}")
         return cast(nn.Module, model)
     except (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, KeyError) as error:
         raise OptionError(
@@ -296,11 +297,20 @@ def summary(network: nn.Module, size: tuple[int, int]) -> NetworkBuilt:
     ]
     was_training = network.training
     parameter = next(network.parameters())
-    with torch.no_grad():
-        network.eval()(torch.zeros(1, 3, *size, device=parameter.device))
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, *size, device=parameter.device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise OptionError(
+            f"cannot show this network pictures of {size[0]}x{size[1]} pixels",
+            value=" ".join(str(error).split())[:160],
+            accepted="the size it was made for",
+            hint="Leave --image-size out, or tell the network too, for instance: --network-arg img_size=160",
+        ) from None
+    finally:
+        for hook in hooks:
+            hook.remove()
     network.train(was_training)
-    for hook in hooks:
-        hook.remove()
     total = sum(p.numel() for p in network.parameters())
     trainable = sum(p.numel() for p in network.parameters() if p.requires_grad)
     return NetworkBuilt(_table(rows), total, trainable)
