@@ -86,6 +86,56 @@ def test_a_pretrained_network_stays_as_it_is_unless_more_is_asked_for() -> None:
     assert chosen(Wishes(finetune="last"), PHOTOS, WEIGHTS).epochs > 0
 
 
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        Wishes(learning_rate=0.01),
+        Wishes(learning_rate="auto"),
+        Wishes(optimizer="sgd"),
+        Wishes(mixup=0.2),
+        Wishes(ema=0.9),
+        Wishes(augment="strong"),
+        Wishes(batch_size=8),
+    ],
+)
+def test_an_option_of_fine_tuning_is_never_ignored(wishes: Wishes) -> None:
+    recipe, decisions = choose(wishes, PHOTOS, WEIGHTS, "cpu")
+    assert recipe.finetune == "all"
+    assert any("is for that" in decision.why for decision in decisions)
+    with pytest.raises(OptionError, match="--finetune no"):
+        chosen(replace(wishes, finetune="no"), PHOTOS, WEIGHTS)
+
+
+def test_the_tutorial_takes_what_is_given_besides() -> None:
+    wishes = Wishes(recipe="tutorial_vgg16", mixup=0.2, ema=0.9, augment="strong", model="vgg11", preprocess="0..1")
+    recipe = chosen(replace(wishes, learning_rate="auto", mirror=True), PHOTOS)
+    assert (recipe.mixup, recipe.ema, recipe.augment, recipe.find_rate) == (0.2, 0.9, "strong", True)
+    assert recipe.augmentation.mirror
+    assert recipe.augmentation.zoom > 0
+    assert (recipe.model, recipe.scaling) == ("vgg11", "0..1")
+
+
+def test_the_small_network_takes_no_arguments() -> None:
+    with pytest.raises(OptionError, match="--network-arg"):
+        chosen(Wishes(network_args={"a": 1}))
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        Wishes(recipe="nonsense"),  # type: ignore[arg-type]
+        Wishes(framework="tensorflow"),  # type: ignore[arg-type]
+        Wishes(optimizer="adam"),  # type: ignore[arg-type]
+        Wishes(augment="heavy"),  # type: ignore[arg-type]
+        Wishes(ema=1),
+        Wishes(mixup=-1),
+    ],
+)
+def test_words_and_numbers_from_python_are_checked_too(wishes: Wishes) -> None:
+    with pytest.raises(OptionError):
+        check_positive(wishes)
+
+
 def test_earlier_layers_learn_more_slowly() -> None:
     recipe = chosen(Wishes(finetune="all"), PHOTOS, WEIGHTS)
     assert recipe.backbone_rate < 1
@@ -188,7 +238,11 @@ def test_an_unknown_scaling_gets_the_known_ones() -> None:
 
 
 def test_a_recipe_survives_toml() -> None:
-    for recipe in (chosen(), chosen(facts=PHOTOS, weights=WEIGHTS), chosen(Wishes(budget=5.0, network_args={"a": 1}))):
+    for recipe in (
+        chosen(),
+        chosen(facts=PHOTOS, weights=WEIGHTS),
+        chosen(Wishes(model="vgg11", budget=5.0, network_args={"a": 1})),
+    ):
         assert Recipe.from_dict(tomllib.loads(tomli_w.dumps(recipe.to_dict()))) == recipe
 
 

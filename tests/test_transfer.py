@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ pytest.importorskip("torch", reason="needs the 'train' extra")
 import torch
 from safetensors.torch import save_file
 
-from whatsit import pipeline
+from whatsit import learning, pipeline
 from whatsit.cache import ContentCache
-from whatsit.errors import InterruptedEarlyError, ParityError, WeightsError
+from whatsit.errors import InterruptedEarlyError, OptionError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, Progress, ignore
 from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from whatsit.training.engine import Head, RateTest
@@ -186,6 +187,64 @@ def test_ctrl_c_in_fine_tuning_keeps_the_frozen_network(
     assert trained.report.accuracy > 0.9
 
 
+@pytest.mark.parametrize("where", ["_settled", "decode"])
+def test_ctrl_c_between_the_head_and_the_first_step_keeps_the_frozen_network(
+    where: str,
+    weights: Path,
+    make_photos: Callable[..., Path],
+    own_cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(learning, where, press)
+    wishes = Wishes(weights=weights, finetune="all", epochs=2)
+    trained = pipeline.train(make_photos(red=12, green=12), wishes, out=tmp_path / "run")
+    assert trained.stopped == "interrupted"
+    assert trained.model.exists()
+
+
+def test_the_same_command_goes_on_with_a_budget(
+    weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
+) -> None:
+    wishes = Wishes(weights=weights, budget=3.0, batch_size=8, preprocess="densenet", augment="light")
+    photos = make_photos(red=12, green=12)
+    pipeline.train(photos, wishes, out=tmp_path / "run")
+    assert pipeline.RunFolder(tmp_path / "run").read_recipe()[1].budget == 3.0
+    pipeline.train(photos, wishes, out=tmp_path / "run", resume=True)
+    with pytest.raises(OptionError, match="another augment"):
+        pipeline.train(photos, replace(wishes, augment="strong"), out=tmp_path / "run", resume=True)
+
+
+def test_a_finished_run_survives_ctrl_c_when_it_is_judged_again(
+    weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
+) -> None:
+    photos = make_photos(red=12, green=12)
+    pipeline.train(photos, Wishes(weights=weights), out=tmp_path / "run")
+
+    def press(event: Event) -> None:
+        if isinstance(event, Progress) and event.stage == "fitting the last layer":
+            raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedEarlyError):
+        pipeline.train(photos, None, out=tmp_path / "run", resume=True, on_event=press)
+    assert {"model.onnx", "recipe.toml", "report.html", "split.csv"} <= {p.name for p in (tmp_path / "run").iterdir()}
+
+
+def test_resuming_with_other_contents_in_the_weights_file_is_refused(
+    weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
+) -> None:
+    photos, mine = make_photos(red=12, green=12), tmp_path / "mine.safetensors"
+    mine.write_bytes(weights.read_bytes())
+    wishes = Wishes(weights=mine, model="timm:test_resnet", preprocess="imagenet", image_size=32)
+    pipeline.train(photos, wishes, out=tmp_path / "run")
+    mine.write_bytes(weights.read_bytes()[:-8] + b"changed!")
+    with pytest.raises(WeightsError, match="other contents"):
+        pipeline.train(photos, None, out=tmp_path / "run", resume=True)
+
+
 def test_a_picture_without_mirror_image_is_only_seen_plain(
     weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
 ) -> None:
@@ -275,6 +334,9 @@ def test_the_rate_test_suggests_a_tenth_of_the_lowest_point() -> None:
     test = RateTest(rates, (2.0, 2.0, 2.0, 1.5, 0.5, 0.5, 3.0))
     assert test.suggestion() == pytest.approx(1e-3, rel=100)
     assert RateTest(rates, (1.0,) * 7).suggestion() is None
+    cut = RateTest(rates, (2.0, 2.0, 2.0, 1.5, 0.5, 0.5, float("nan")))
+    assert cut.suggestion() is not None
+    assert cut.suggestion() <= RateTest(rates, (2.0, 2.0, 2.0, 1.5, 0.5, 0.5, 0.5)).suggestion()
 
 
 def test_a_cache_gives_back_what_was_put(tmp_path: Path) -> None:
