@@ -354,6 +354,29 @@ def test_the_graph_answers_as_the_network_does(data: TrainingData, tmp_path: Pat
         assert np.abs(probabilities - softmax(fitted.logits(pictures) / 1.7)).max() < 1e-5
 
 
+@pytest.mark.parametrize(("name", "arguments"), [("mobilenetv2_050", {"pad_type": "same"}), ("test_vit", {})])
+def test_every_kind_of_network_is_exported_with_a_free_batch(
+    name: str, arguments: dict[str, Any], tmp_path: Path
+) -> None:
+    """Plain convolutional networks by the older exporter, with fixed margins, and others by the newer."""
+    import onnx
+
+    from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
+
+    size = 64 if name.startswith("mobilenet") else 160
+    preprocess = Preprocess("squash", (size, size))
+    recipe = recipe_for(model=name, network_args=arguments, preprocess=preprocess, scaling="imagenet")
+    fitted = TorchEngine().with_head(recipe, 4)
+    (tmp_path / "m.onnx").write_bytes(fitted.onnx(1.0))
+    pictures = np.random.default_rng(0).integers(0, 256, (5, size, size, 3), np.uint8)
+    for some in (pictures[:1], pictures):
+        probabilities, embedding = OnnxRuntimeEngine(tmp_path / "m.onnx").run(some)
+        np.testing.assert_allclose(embedding, fitted.embed(some), atol=1e-3)
+        assert probabilities.shape == (len(some), 4)
+    operations = {node.op_type for node in onnx.load(tmp_path / "m.onnx").graph.node}
+    assert "Ceil" not in operations  # margins are constants
+
+
 def test_the_graph_names_no_file_of_this_machine(data: TrainingData, tmp_path: Path) -> None:
     graph = TorchEngine().fit(data, recipe_for(epochs=1), None, tmp_path / "last.pt", ignore).onnx(1.0)
     for trace in (b"site-packages", b"whatsit/", b".py", str(tmp_path).encode()):

@@ -43,6 +43,9 @@ class ContentCache:
         self._save()
         self._db.close()
 
+    def is_empty(self) -> bool:
+        return self._db.execute("SELECT 1 FROM kept LIMIT 1").fetchone() is None
+
     def get(self, contents: Iterable[str]) -> dict[str, bytes]:
         """Those that are there."""
         wanted = list(dict.fromkeys(contents))

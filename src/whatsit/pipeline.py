@@ -191,7 +191,8 @@ def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: O
         return replace(recipe, device="cpu")  # no need for the framework: its graph is there, and was checked
     engine = _engine(recipe.framework)
     recipe = replace(recipe, device=engine.device(wishes.device))
-    engine.check_recipe(recipe, len(samples.classes))
+    if recipe.method != "transfer":  # which builds the network before anything else, and then says the same
+        engine.check_recipe(recipe, len(samples.classes))
     return recipe
 
 

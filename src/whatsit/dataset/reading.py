@@ -57,7 +57,7 @@ def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None
     good: list[tuple[Sample, _Read]] = []
     bad = list(dataset.unreadable)
     with ContentCache(cache) if cache else nullcontext() as kept:
-        known = _known(dataset, kept) if kept else {}
+        known = _known(dataset, kept) if kept and not kept.is_empty() else {}
         unknown = [sample for sample in dataset.samples if sample.name not in known]
         decoded = in_parallel(_read, unknown, "reading pictures", on_event)
         for sample in dataset.samples:
