@@ -11,11 +11,11 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from whatsit.importers.archives import open_zip
+from whatsit.importers.configurations import parts
 from whatsit.importers.unusable import unusable
 
 _ACCEPTED = "a program of torch.export.save (PyTorch 2.8 or later) that holds operators of PyTorch and plain tensors"
@@ -64,7 +64,7 @@ def cleaned(path: Path) -> tuple[bytes, list[int | None]]:
 def _refuse_code(path: Path, program: dict[str, Any]) -> None:
     """Look at every name and text in the graph that PyTorch would look up or evaluate; drop what is not needed."""
     program["guards_code"] = []
-    for part in _parts(program):
+    for part in parts(program):
         target, size, text = part.get("target"), part.get("expr_str"), part.get("as_string")
         if target is not None and "inputs" in part and not _harmless(str(target)):
             raise _code(path, f"the operator '{target}'")
@@ -86,7 +86,7 @@ def _harmless(target: str) -> bool:
 
 
 def _refuse_strange_spec(path: Path, text: str) -> None:
-    for part in _parts(json.loads(text)):
+    for part in parts(json.loads(text)):
         context = part.get("context")
         if part.get("type") not in _SPEC_TYPES or (context and "{" in str(context)):
             raise _code(path, f"arguments of type '{part.get('type')}'")
@@ -105,17 +105,6 @@ def _input_shape(path: Path, program: dict[str, Any]) -> list[int | None]:
         raise unusable(path, f"{len(names)} inputs", "one input, a picture", "Export the classifier alone.")
     tensor = program["graph_module"]["graph"]["tensor_values"][names[0]["as_tensor"]["name"]]
     return [size.get("as_int") for size in tensor["sizes"]]
-
-
-def _parts(value: Any) -> Iterator[dict[str, Any]]:
-    todo = [value]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            yield part
-            todo.extend(part.values())
-        elif isinstance(part, list):
-            todo.extend(part)
 
 
 def _code(path: Path, what: str) -> Exception:

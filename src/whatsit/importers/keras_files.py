@@ -20,6 +20,7 @@ from whatsit import weights
 from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.importers.archives import LARGEST, open_zip
 from whatsit.importers.brought import Brought
+from whatsit.importers.configurations import parts
 from whatsit.importers.onnx_files import bring_graph
 from whatsit.importers.quiet import before_tensorflow, quiet
 from whatsit.importers.said import Said, missing
@@ -116,7 +117,7 @@ def _sizes(path: Path, group: Any) -> Iterator[int]:
 
 
 def _refuse_code(path: Path, config: Any) -> None:
-    for part in _parts(config):
+    for part in parts(config):
         kind, module = part.get("class_name"), part.get("module")
         own = module is None or str(module).split(".")[0] in _OWN
         if kind in _CODE or not own or "function_type" in part:
@@ -127,18 +128,6 @@ def _refuse_code(path: Path, config: Any) -> None:
                 _ACCEPTED + "; code in a model file is never run",
                 "Build the model again with layers of Keras, such as Rescaling, instead of it.",
             )
-
-
-def _parts(config: Any) -> Iterator[dict[str, Any]]:
-    """Every dictionary in a configuration, from the outside in."""
-    todo = [config]
-    while todo:
-        part = todo.pop()
-        if isinstance(part, dict):
-            yield part
-            todo.extend(part.values())
-        elif isinstance(part, list):
-            todo.extend(part)
 
 
 def _load(path: Path) -> Any:
