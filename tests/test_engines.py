@@ -25,6 +25,7 @@ from whatsit.errors import DataError, InterruptedEarlyError, OptionError, Weight
 from whatsit.evaluation.calibration import softmax
 from whatsit.events import EpochEnded, Event, NetworkBuilt, Progress, ignore
 from whatsit.recipe import Augmentation, Facts, Recipe, choose
+from whatsit.training import course
 from whatsit.training.engine import TEST_RATES, Engine, Fitted, Head, TrainingData
 from whatsit.wishes import Wishes
 
@@ -281,7 +282,7 @@ def test_both_engines_take_the_pictures_in_the_same_order(subject: Subject) -> N
     pictures, targets = np.zeros((50, 2, 2, 3), np.uint8), np.arange(50)
     shown = [np.asarray(t) for _, t in subject.module.training_batches(pictures, targets, 7, 3, 2)]
     assert np.array_equal(np.concatenate(shown), np.random.default_rng((3, 2)).permutation(50)[:49])
-    assert len(shown) == subject.module.steps_per_epoch(50, 7)  # a last batch of one is left out
+    assert len(shown) == course.steps_per_epoch(50, 7)  # a last batch of one is left out
 
 
 # ---- pretrained networks

@@ -24,6 +24,7 @@ from whatsit.errors import OptionError, WeightsError
 from whatsit.evaluation.calibration import softmax
 from whatsit.preprocess import SCALINGS, Preprocess, scaling_named
 from whatsit.recipe import Augmentation, Facts, Recipe, choose
+from whatsit.training import course
 from whatsit.training.engine import Head
 from whatsit.training.keras_engine import KerasEngine, batches, export, loop, networks, optim
 from whatsit.wishes import Wishes
@@ -289,12 +290,12 @@ def test_each_layer_learns_at_its_own_rate_as_in_pytorch(name: Any) -> None:
 
 def test_the_rate_warms_up_and_ends_at_zero_or_stays() -> None:
     recipe = recipe_for(learning_rate=1.0, warmup=0.1)
-    rates = [optim.rate_at(step, 100, recipe) for step in range(100)]
+    rates = [course.rate_at(step, 100, recipe) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[-1] < 0.001
-    assert {optim.rate_at(step, 100, replace(recipe, schedule="constant")) for step in range(100)} == {1.0}
+    assert {course.rate_at(step, 100, replace(recipe, schedule="constant")) for step in range(100)} == {1.0}
 
 
 def test_the_average_follows_the_weights() -> None:

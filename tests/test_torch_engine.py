@@ -19,6 +19,7 @@ from whatsit.evaluation.calibration import softmax  # noqa: E402
 from whatsit.events import EpochEnded, Event, Progress, ignore  # noqa: E402
 from whatsit.preprocess import Preprocess, scaling_named  # noqa: E402
 from whatsit.recipe import Augmentation, Facts, Recipe, choose  # noqa: E402
+from whatsit.training import course  # noqa: E402
 from whatsit.training.engine import TrainingData  # noqa: E402
 from whatsit.training.torch_engine import TorchEngine, batches, checkpoint, networks, optim  # noqa: E402
 from whatsit.wishes import Wishes  # noqa: E402
@@ -144,7 +145,7 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
 @pytest.mark.parametrize(("n", "size", "steps"), [(64, 16, 4), (65, 16, 4), (66, 16, 5), (3, 16, 1)])
 def test_a_last_batch_of_one_is_left_out_and_steps_say_so(n: int, size: int, steps: int) -> None:
     found = list(batches.training_batches(pixels(n, 8), np.arange(n), size, 0, 1))
-    assert len(found) == steps == batches.steps_per_epoch(n, size)
+    assert len(found) == steps == course.steps_per_epoch(n, size)
     assert min(len(targets) for _, targets in found) > 1
 
 
@@ -178,7 +179,7 @@ def test_a_mirrored_picture_is_the_picture_mirrored() -> None:
 
 def test_the_rate_warms_up_and_ends_at_zero() -> None:
     recipe = recipe_for(learning_rate=1.0, warmup=0.1)
-    rates = [optim.rate_at(step, 100, recipe) for step in range(100)]
+    rates = [course.rate_at(step, 100, recipe) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == pytest.approx(1.0)
     assert rates.index(max(rates)) in (9, 10)

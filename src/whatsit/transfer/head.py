@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from whatsit.evaluation.calibration import cross_entropy
 from whatsit.events import OnEvent, Progress
+from whatsit.training import course
 from whatsit.training.engine import Head
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def fit(
     length = float(np.sqrt(np.square(features).sum(axis=1).mean())) or 1.0
     scaled = features / length
     model = LogisticRegression(tol=_TOLERANCE, max_iter=_STEPS, warm_start=True)
-    weights = _weights(targets) if class_weights else None
+    weights = course.class_weights(targets, n_classes)[targets] if class_weights else None
     best, tried = None, []
     for number, strength in enumerate(_STRENGTHS):
         model.set_params(C=strength)
@@ -85,9 +86,3 @@ def _head(model: LogisticRegression, length: float, n_classes: int) -> Head:
 
 def _judged(strength: float, logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Tried:
     return Tried(strength, float((logits.argmax(axis=1) == targets).mean()), cross_entropy(logits, targets))
-
-
-def _weights(targets: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Rarer classes weigh more, with the square root of the imbalance; 1 on average."""
-    raw = 1 / np.sqrt(np.bincount(targets))[targets]
-    return np.asarray(raw / raw.mean(), np.float64)

@@ -31,11 +31,6 @@ def training_batches(
             yield pictures[chosen], targets[chosen]
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    full, rest = divmod(n, batch_size)
-    return max(1, full + (rest > 1))
-
-
 def draws_of(seed: int, epoch: int) -> np.random.Generator:
     """What augmentation and mixup draw from in this epoch."""
     return np.random.default_rng((seed, epoch, 1))

@@ -19,6 +19,7 @@ from whatsit.catalogue import Framework
 from whatsit.errors import InterruptedEarlyError, OptionError
 from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress, ignore
 from whatsit.recipe import Recipe
+from whatsit.training import course
 from whatsit.training.engine import TEST_RATES, Head, RateTest, Stopped, TrainingData
 from whatsit.training.keras_engine import batches, checkpoint, export, networks, optim
 from whatsit.training.keras_engine.checkpoint import State
@@ -98,7 +99,7 @@ class KerasEngine:
         assert recipe.budget is not None
         with _settled(recipe.seed, recipe.device):
             step, judge = _Trainer(data, recipe, start, ignore).probe()
-        steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         return int(recipe.budget / (step * steps + judge))
 
     def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
@@ -129,7 +130,7 @@ class _Trainer:
         self.loss = optim.Loss(recipe, data.train_targets, len(data.classes))
         self.model.compile(self.optimizer, optim.cross_entropy, metrics=[optim.accuracy], jit_compile=False)
         self.average = _copies(self.weights) if recipe.ema else []
-        self.steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
 
     def fit(self, path: Path) -> tuple[State, Stopped | None]:
         state = self._start(path)
@@ -137,11 +138,11 @@ class _Trainer:
         self.on_event(Decision(f"Keras on {keras.backend.backend()}", "KERAS_BACKEND or Keras's settings say so"))
         for epoch in state.history:
             self.on_event(epoch)
-        stopped = self._reason_to_stop(state)
+        stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
         try:
             while state.epochs_done < self.recipe.epochs and stopped is None:
                 self._one_epoch(state, path)
-                stopped = self._reason_to_stop(state)
+                stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
         except KeyboardInterrupt:
             stopped = "interrupted"
         if not state.best:
@@ -162,24 +163,13 @@ class _Trainer:
         _assign(self.optimizer.variables, state.optimizer)
         return state
 
-    def _reason_to_stop(self, state: State) -> Stopped | None:
-        if not 0 < state.epochs_done < self.recipe.epochs:
-            return None
-        if state.stale >= self.recipe.patience:
-            return "early stopping"
-        if self.recipe.budget is not None:
-            average = state.elapsed / state.epochs_done
-            if state.elapsed + average / 2 > self.recipe.budget:
-                return "budget"
-        return None
-
     def _one_epoch(self, state: State, path: Path) -> None:
         """Train, judge on validation, remember the best, write the checkpoint, then tell."""
         started = time.perf_counter()
         epoch = state.epochs_done + 1
         train_loss, train_accuracy, rate = self.run_epoch(epoch)
         loss, accuracy = self.judge()
-        best = not state.history or (accuracy, -loss) > _best_so_far(state)
+        best = not state.history or (accuracy, -loss) > course.best_so_far(state.history)
         seconds = time.perf_counter() - started
         ended = EpochEnded(epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best)
         weights = _copies(self.weights)
@@ -203,7 +193,7 @@ class _Trainer:
         total_loss, right, seen, rate = 0.0, 0.0, 0, 0.0
         for number, (pictures, targets) in enumerate(self._batches(epoch)):
             step = (epoch - 1) * self.steps + number
-            rate = optim.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
+            rate = course.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
             loss, accuracy = self.train_step(pictures, targets, rate, rng)
             if self.average:
                 self.average = optim.averaged(self.average, _copies(self.weights), step, self.recipe.ema)
@@ -300,10 +290,6 @@ def _copies(variables: list[Any]) -> list[NDArray[Any]]:
 def _assign(variables: list[Any], values: list[NDArray[Any]]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def _best_so_far(state: State) -> tuple[float, float]:
-    return max((epoch.validation_accuracy, -epoch.validation_loss) for epoch in state.history)
 
 
 def _has_gpu() -> bool:

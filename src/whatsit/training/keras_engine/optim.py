@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import keras
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whatsit.recipe import Recipe
+from whatsit.training.course import class_weights
 from whatsit.training.keras_engine.networks import Network, weight_layers
 
 Arrays = list[NDArray[Any]]
@@ -74,17 +74,6 @@ def optimizer_for(network: Network, learning: list[Any], recipe: Recipe) -> Any:
     return optimizer
 
 
-def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a half cosine to zero (Loshchilov and Hutter, ICLR 2017). `step` counts from 0."""
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    warmup = max(1, round(recipe.warmup * steps))
-    if step < warmup:
-        return recipe.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 def averaged(average: Arrays, weights: Arrays, step: int, decay: float) -> Arrays:
     """Exponential moving average of weights and statistics (Polyak and Juditsky, 1992), quick to leave the start.
 
@@ -95,18 +84,10 @@ def averaged(average: Arrays, weights: Arrays, step: int, decay: float) -> Array
 
 
 class Loss:
-    """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so.
-
-    The weights go with the square root of the imbalance: half way between leaving rare classes to chance and
-    letting a handful of pictures steer the network.
-    """
+    """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so."""
 
     def __init__(self, recipe: Recipe, targets: NDArray[np.int64], n_classes: int) -> None:
-        self.weight = np.ones(n_classes)
-        if recipe.class_weights:
-            counts = np.bincount(targets, minlength=n_classes).astype(np.float64)
-            raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
-            self.weight = raw * len(targets) / (raw * counts).sum()
+        self.weight = class_weights(targets, n_classes) if recipe.class_weights else np.ones(n_classes)
         self._smoothing = recipe.label_smoothing
 
     def aims(self, targets: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -30,11 +30,6 @@ def training_batches(
             yield torch.from_numpy(pictures[chosen]), torch.from_numpy(targets[chosen])
 
 
-def steps_per_epoch(n: int, batch_size: int) -> int:
-    full, rest = divmod(n, batch_size)
-    return max(1, full + (rest > 1))
-
-
 def to_network(pictures: Tensor, device: torch.device) -> Tensor:
     """uint8 [N, h, w, 3] -> float [N, 3, h, w] in 0..1, channels last in memory, as it already lies."""
     return pictures.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255

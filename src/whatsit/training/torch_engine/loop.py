@@ -20,6 +20,7 @@ from whatsit.errors import InterruptedEarlyError, OptionError
 from whatsit.events import Decision, EpochEnded, NetworkBuilt, OnEvent, Progress, ignore
 from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
+from whatsit.training import course
 from whatsit.training.engine import TEST_RATES, Head, RateTest, Stopped, TrainingData
 from whatsit.training.torch_engine import batches, checkpoint, export, networks, optim
 from whatsit.training.torch_engine.checkpoint import State
@@ -101,7 +102,7 @@ class TorchEngine:
         with _deterministic(recipe.seed):
             trainer = _Trainer(data, recipe, start, ignore)
             step, judge = trainer.probe()
-        steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         return int(recipe.budget / (step * steps + judge))
 
     def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
@@ -133,7 +134,7 @@ class _Trainer:
         self.loss = optim.loss_for(recipe, data.train_targets, len(data.classes)).to(self.device)
         self.plain_loss = nn.CrossEntropyLoss(reduction="sum")
         self.scale = _scaler(recipe, self.device)
-        self.steps = batches.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         self.bf16 = has_fast_bf16(self.device)
 
     def fit(self, path: Path) -> TorchFitted:
@@ -142,11 +143,11 @@ class _Trainer:
         self.on_event(Decision("bfloat16" if self.bf16 else "float32", "what this processor is fastest with"))
         for epoch in state.history:
             self.on_event(epoch)
-        stopped = self._reason_to_stop(state)
+        stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
         try:
             while state.epochs_done < self.recipe.epochs and stopped is None:
                 self._one_epoch(state, path)
-                stopped = self._reason_to_stop(state)
+                stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
         except KeyboardInterrupt:
             stopped = "interrupted"
         if not state.best:
@@ -168,24 +169,13 @@ class _Trainer:
         self.optimizer.load_state_dict(state.optimizer)
         return state
 
-    def _reason_to_stop(self, state: State) -> Stopped | None:
-        if not 0 < state.epochs_done < self.recipe.epochs:
-            return None
-        if state.stale >= self.recipe.patience:
-            return "early stopping"
-        if self.recipe.budget is not None:
-            average = state.elapsed / state.epochs_done
-            if state.elapsed + average / 2 > self.recipe.budget:
-                return "budget"
-        return None
-
     def _one_epoch(self, state: State, path: Path) -> None:
         """Train, judge on validation, remember the best, write the checkpoint, then tell."""
         started = time.perf_counter()
         epoch = state.epochs_done + 1
         train_loss, train_accuracy, rate = self.run_epoch(epoch)
         loss, accuracy = self.judge()
-        best = not state.history or (accuracy, -loss) > _best_so_far(state)
+        best = not state.history or (accuracy, -loss) > course.best_so_far(state.history)
         seconds = time.perf_counter() - started
         ended = EpochEnded(epoch, self.recipe.epochs, train_loss, train_accuracy, loss, accuracy, rate, seconds, best)
         weights = self.average.state_dict()
@@ -213,7 +203,7 @@ class _Trainer:
             batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, epoch)
         ):
             step = (epoch - 1) * self.steps + number
-            rate = optim.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
+            rate = course.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
             optim.set_rate(self.optimizer, rate)
             loss, hits = self.train_step(pictures, targets.to(self.device), generator)
             optim.update_average(self.average, self.network, step, self.recipe.ema)
@@ -307,10 +297,6 @@ def has_fast_bf16(device: torch.device) -> bool:
         return bool(torch.cuda.is_bf16_supported())
     capabilities: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
-
-
-def _best_so_far(state: State) -> tuple[float, float]:
-    return max((epoch.validation_accuracy, -epoch.validation_loss) for epoch in state.history)
 
 
 def _scaler(recipe: Recipe, device: torch.device) -> Any:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from whatsit.recipe import Recipe
+from whatsit.training.course import class_weights
 from whatsit.training.torch_engine.networks import Network, weight_layers
 
 
@@ -41,17 +40,6 @@ def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     return torch.optim.AdamW(settings)
 
 
-def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a half cosine to zero (Loshchilov and Hutter, ICLR 2017). `step` counts from 0."""
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    warmup = max(1, round(recipe.warmup * steps))
-    if step < warmup:
-        return recipe.learning_rate * (step + 1) / warmup
-    done = (step - warmup) / max(1, steps - warmup)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
-
-
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = rate * group["scale"]
@@ -73,14 +61,8 @@ def update_average(average: Network, network: Network, step: int, decay: float) 
 
 
 def loss_for(recipe: Recipe, targets: NDArray[np.int64], n_classes: int) -> nn.CrossEntropyLoss:
-    """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so.
-
-    The weights go with the square root of the imbalance: half way between leaving rare classes to chance and
-    letting a handful of pictures steer the network.
-    """
+    """Cross-entropy with label smoothing; rarer classes weigh more if the recipe says so."""
     weight = None
     if recipe.class_weights:
-        counts = np.bincount(targets, minlength=n_classes).astype(np.float64)
-        raw = np.where(counts > 0, 1 / np.sqrt(np.maximum(counts, 1)), 0)
-        weight = torch.tensor(raw * len(targets) / (raw * counts).sum(), dtype=torch.float32)
+        weight = torch.tensor(class_weights(targets, n_classes), dtype=torch.float32)
     return nn.CrossEntropyLoss(weight=weight, label_smoothing=recipe.label_smoothing)
