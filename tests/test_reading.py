@@ -41,6 +41,34 @@ def test_grey_only_if_every_picture_is() -> None:
     assert not read(from_pairs([grey, coloured("red", 1)], ["a", "b"])).grey
 
 
+def test_one_coloured_pixel_is_enough_not_to_be_grey() -> None:
+    picture = np.full((40, 40, 3), 7, np.uint8)
+    picture[33, 21, 2] = 8  # none of those that are looked at first
+    assert not read(from_pairs([picture], ["a"])).grey
+
+
+def test_what_was_decoded_need_not_be_decoded_again(make_photos: Callable[..., Path]) -> None:
+    folder = make_photos(red=2)
+    (folder / "red" / "002.png").write_bytes((folder / "red" / "000.png").read_bytes())
+    data = read(open_folder_or_csv(folder))
+    expected = [images.load(folder / sample.name) for sample in data.samples]
+    assert len(data.decoded) == 2  # equal files once
+    for sample in data.samples:
+        (folder / sample.name).unlink()
+    for sample, picture in zip(data.samples, expected, strict=True):
+        np.testing.assert_array_equal(data.picture(sample), picture)
+
+
+def test_what_there_is_no_room_for_is_decoded_again(
+    make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset.reading, "_ROOM", 24 * 24 * 3)
+    data = read(open_folder_or_csv(make_photos(red=3)))
+    assert len(data.decoded) == 1
+    for sample in data.samples:
+        np.testing.assert_array_equal(data.picture(sample), images.load(sample.source))
+
+
 def test_the_unreadable_are_listed_with_reasons_and_left_out(make_photos: Callable[..., Path]) -> None:
     folder = make_photos(red=3, green=3)
     (folder / "red" / "text.jpg").write_text("this is a text file")

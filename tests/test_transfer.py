@@ -375,8 +375,8 @@ def test_threads_share_a_cache(tmp_path: Path) -> None:
 
 def test_what_a_crash_leaves_is_readable(tmp_path: Path) -> None:
     cache = ContentCache(tmp_path / "c.sqlite")
-    cache.put({str(n): b"v" for n in range(64)})
+    cache.put({str(n): b"v" for n in range(256)})
     with sqlite3.connect(tmp_path / "c.sqlite") as other:  # as another process would, without a close of the first
-        assert other.execute("SELECT count(*) FROM kept").fetchone() == (64,)
+        assert other.execute("SELECT count(*) FROM kept").fetchone() == (256,)
     other.close()
     cache._db.close()

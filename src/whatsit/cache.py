@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 _A_QUERY = 500  # SQLite allows some thousand parameters
-_UNSAVED = 64  # values that a crash may cost
+_UNSAVED = 256  # values that a crash may cost
 
 
 class ContentCache:

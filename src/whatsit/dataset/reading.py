@@ -25,6 +25,7 @@ from whatsit.dataset.samples import Dataset, Sample, Unreadable
 from whatsit.errors import DataError, ImageError
 from whatsit.events import OnEvent, Progress, ignore
 
+_ROOM = 512_000_000  # bytes of decoded pictures that stay in memory, so that training need not decode them again
 _FACTS = struct.Struct("<II?")  # height, width, grey
 
 T = TypeVar("T")
@@ -37,6 +38,7 @@ class _Read:
     size: tuple[int, int]
     thumbnail: NDArray[np.uint8]
     grey: bool
+    picture: images.Picture | None = None  # where it was decoded just now, from a file
 
     def to_bytes(self) -> bytes:
         return _FACTS.pack(*self.size, self.grey) + self.thumbnail.tobytes()
@@ -51,21 +53,26 @@ class _Read:
 def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None) -> Dataset:
     """Decode every picture; the unreadable ones move to `unreadable` with their reasons.
 
-    With a `cache` file, pictures with contents known from there need not be decoded again. Raises DataError if none
-    can be read.
+    With a `cache` file, pictures with contents known from there need not be decoded again. What is decoded stays in
+    memory while there is room. Raises DataError if none can be read.
     """
     good: list[tuple[Sample, _Read]] = []
     bad = list(dataset.unreadable)
+    decoded: dict[str, images.Picture] = {}
+    room = _ROOM
     with ContentCache(cache) if cache else nullcontext() as kept:
         known = _known(dataset, kept) if kept and not kept.is_empty() else {}
         unknown = [sample for sample in dataset.samples if sample.name not in known]
-        decoded = in_parallel(_read, unknown, "reading pictures", on_event)
+        read_now = in_parallel(_read, unknown, "reading pictures", on_event)
         for sample in dataset.samples:
-            result = known.get(sample.name) or next(decoded)
+            result = known.get(sample.name) or next(read_now)
             if isinstance(result, ImageError):
                 bad.append(Unreadable(sample.name, sample.label, str(result.value)))
                 continue
-            good.append((replace(sample, content=result.content), result))
+            if result.picture is not None and result.picture.nbytes <= room and result.content not in decoded:
+                decoded[result.content] = result.picture
+                room -= result.picture.nbytes
+            good.append((replace(sample, content=result.content), replace(result, picture=None)))
             if kept and sample.name not in known:
                 kept.put({result.content: result.to_bytes()})
     if not good:
@@ -85,6 +92,7 @@ def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None
         copies=tuple(near_duplicates.copies([result.content for _, result in good], thumbnails, sizes)),
         sizes=sizes,
         grey=all(result.grey for _, result in good),
+        decoded=decoded,
     )
 
 
@@ -94,7 +102,7 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], stage: str, on_event
     Threads suffice: the decoders release the interpreter's lock.
     """
     todo = list(items)
-    workers = os.cpu_count() or 1
+    workers = (os.cpu_count() or 1) + 1  # one is always waiting: for the disk, or for the interpreter
     step = max(1, len(todo) // 200)
     with ThreadPoolExecutor(workers) as pool:
         waiting = deque(pool.submit(work, item) for item in todo[: 4 * workers])
@@ -155,5 +163,10 @@ def _read(sample: Sample) -> _Read | ImageError:
         reason = (error.strerror or str(error)).lower()  # it vanished meanwhile, say
         return ImageError(f"cannot read picture '{sample.name}'", value=reason, accepted="a file", hint="Check it.")
     thumbnail = Image.fromarray(picture).resize((THUMBNAIL, THUMBNAIL), Image.Resampling.BOX)
-    first = picture[..., :1]
-    return _Read(content, (picture.shape[0], picture.shape[1]), np.asarray(thumbnail), bool((picture == first).all()))
+    kept = picture if isinstance(sample.source, Path) else None
+    return _Read(content, (picture.shape[0], picture.shape[1]), np.asarray(thumbnail), _is_grey(picture), kept)
+
+
+def _is_grey(picture: images.Picture) -> bool:
+    every_16th = picture[::16, ::16]  # tells of almost every coloured picture that it is coloured
+    return all(bool((some == some[..., :1]).all()) for some in (every_16th, picture))

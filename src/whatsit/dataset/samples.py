@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from whatsit import images
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -66,6 +69,7 @@ class Dataset:
     grey          whether every picture is grey, likewise
     copies        index pairs that tie each set of equal or nearly equal pictures together, likewise
     moved         pictures that are not in the part their own content would have put them in
+    decoded       pictures that reading left in memory, by content: as many as there was room for
     """
 
     name: str
@@ -80,6 +84,7 @@ class Dataset:
     grey: bool = False
     copies: tuple[tuple[int, int], ...] = ()
     moved: tuple[Moved, ...] = ()
+    decoded: Mapping[str, images.Picture] = field(default_factory=dict, repr=False)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -88,6 +93,11 @@ class Dataset:
         """The samples of one part, in order. What was seen on reading stays behind."""
         chosen = tuple(sample for sample in self.samples if sample.split == split)
         return replace(self, samples=chosen, unreadable=(), thumbnails=None, sizes=None, copies=(), moved=())
+
+    def picture(self, sample: Sample) -> images.Picture:
+        """uint8 [H, W, 3]: one of the samples, from memory if reading left it there. Raises ImageError."""
+        kept = self.decoded.get(sample.content)
+        return images.load(sample.source, name=sample.name) if kept is None else kept
 
     def targets(self) -> NDArray[np.int64]:
         """int64 [N]: each sample's index in `classes`."""

@@ -7,7 +7,6 @@ import tempfile
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit import images
 from whatsit.dataset import Dataset, Sample, in_parallel
 from whatsit.events import OnEvent
 from whatsit.preprocess import Preprocess
@@ -25,7 +24,7 @@ def decode(dataset: Dataset, preprocess: Preprocess, on_event: OnEvent) -> NDArr
         pictures = np.memmap(tempfile.TemporaryFile(), np.uint8, "w+", shape=shape)  # noqa: SIM115  lives as long as the array
 
     def prepare(sample: Sample) -> NDArray[np.uint8]:
-        return preprocess.apply(images.load(sample.source, name=sample.name))
+        return preprocess.apply(dataset.picture(sample))
 
     for index, picture in enumerate(in_parallel(prepare, dataset.samples, "preparing pictures", on_event)):
         pictures[index] = picture

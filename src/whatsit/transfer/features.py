@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal
@@ -10,7 +9,6 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit import images
 from whatsit.cache import ContentCache
 from whatsit.dataset import Dataset, Sample, in_parallel
 from whatsit.events import OnEvent
@@ -35,7 +33,7 @@ def collect(
         }
         wanted = {c: [view for view in views if c not in found[view]] for c in contents}
         missing = [sample for sample in _once_each(dataset) if wanted[sample.content]]
-        look = _Look(backbone, recipe.preprocess, lambda sample: wanted[sample.content])
+        look = _Look(backbone, recipe.preprocess, dataset, wanted)
         seen = in_parallel(look, missing, "looking at pictures", on_event)
         for sample, rows in zip(missing, seen, strict=True):
             for view, row in rows.items():
@@ -47,16 +45,16 @@ def collect(
 class _Look:
     """One sample -> its row for each view that is wanted."""
 
-    def __init__(self, backbone: Backbone, preprocess: Preprocess, wanted: Callable[[Sample], list[View]]) -> None:
-        self.backbone, self.preprocess, self.wanted = backbone, preprocess, wanted
+    def __init__(
+        self, backbone: Backbone, preprocess: Preprocess, dataset: Dataset, wanted: dict[str, list[View]]
+    ) -> None:
+        self.backbone, self.preprocess, self.dataset, self.wanted = backbone, preprocess, dataset, wanted
 
     def __call__(self, sample: Sample) -> dict[View, NDArray[np.float32]]:
-        picture = self.preprocess.apply(images.load(sample.source, name=sample.name))
-        return {view: self._row(picture, view) for view in self.wanted(sample)}
-
-    def _row(self, picture: NDArray[np.uint8], view: View) -> NDArray[np.float32]:
-        seen = np.ascontiguousarray(picture[:, ::-1]) if view == "mirrored" else picture
-        return np.asarray(self.backbone.runtime.run(seen[None])[1][0], np.float32)
+        picture = self.preprocess.apply(self.dataset.picture(sample))
+        views = self.wanted[sample.content]
+        seen = np.stack([picture[:, ::-1] if view == "mirrored" else picture for view in views])
+        return dict(zip(views, self.backbone.runtime.run(seen)[1], strict=True))
 
 
 def _once_each(dataset: Dataset) -> list[Sample]:
