@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,14 @@ from safetensors.torch import save_file
 
 from whatsit import learning, pipeline
 from whatsit.cache import ContentCache
+from whatsit.dataset import from_pairs, read
 from whatsit.errors import InterruptedEarlyError, OptionError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, Progress, ignore
+from whatsit.recipe import choose, facts_of
 from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from whatsit.training.engine import Head, RateTest
-from whatsit.transfer import graph, head
+from whatsit.transfer import features, graph, head
+from whatsit.weights import describe
 from whatsit.wishes import Wishes
 
 pytestmark = pytest.mark.train
@@ -251,6 +255,36 @@ def test_a_picture_without_mirror_image_is_only_seen_plain(
     pipeline.train(make_photos(red=12, green=12), Wishes(weights=weights, mirror=False), out=tmp_path / "run")
     names = sorted(path.name.split("-")[1] for path in (own_cache / "features").glob("*.sqlite"))
     assert names == ["plain"]
+
+
+class LeftMinusRight:
+    """Looks at pictures as a backbone's runtime does, and tells one side from the other."""
+
+    name = "test"
+
+    def run(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        halves = pictures.astype(np.float32).reshape(len(pictures), pictures.shape[1], 2, -1).mean((1, 3))
+        return halves, halves[:, :1] - halves[:, 1:]
+
+
+def test_each_view_is_what_its_name_says(weights: Path, tmp_path: Path) -> None:
+    pictures = np.zeros((3, 32, 32, 3), np.uint8)
+    pictures[:, :, :16] = np.array([10, 20, 30], np.uint8)[:, None, None, None]
+    data = read(from_pairs(list(pictures), ["a", "b", "a"]))
+    recipe, _ = choose(Wishes(), facts_of(data), describe(weights), "cpu")
+    backbone = SimpleNamespace(runtime=LeftMinusRight())
+    for looked_at in (3, 0):  # the second time from what was kept
+        (plain, mirrored), new = features.collect(
+            backbone,  # type: ignore[arg-type]
+            data,
+            ("plain", "mirrored"),
+            recipe,
+            tmp_path,
+            ignore,
+        )
+        assert plain.tolist() == [[10], [20], [30]]
+        assert mirrored.tolist() == [[-10], [-20], [-30]]
+        assert new == looked_at
 
 
 def test_a_backbone_that_sees_something_else_is_not_kept(
