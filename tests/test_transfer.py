@@ -23,7 +23,7 @@ from whatsit.cache import ContentCache
 from whatsit.dataset import from_pairs, read
 from whatsit.errors import InterruptedEarlyError, OptionError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, Progress, ignore
-from whatsit.recipe import choose, facts_of
+from whatsit.recipe import Facts, choose
 from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
 from whatsit.training.engine import Head, RateTest
 from whatsit.transfer import features, graph, head
@@ -271,7 +271,7 @@ def test_each_view_is_what_its_name_says(weights: Path, tmp_path: Path) -> None:
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     pictures[:, :, :16] = np.array([10, 20, 30], np.uint8)[:, None, None, None]
     data = read(from_pairs(list(pictures), ["a", "b", "a"]))
-    recipe, _ = choose(Wishes(), facts_of(data), describe(weights), "cpu")
+    recipe, _ = choose(Wishes(), Facts(3, 2, 2.0, 32, 32, False), describe(weights), "cpu")
     backbone = SimpleNamespace(runtime=LeftMinusRight())
     for looked_at in (3, 0):  # the second time from what was kept
         (plain, mirrored), new = features.collect(
