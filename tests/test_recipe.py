@@ -44,6 +44,11 @@ def test_every_choice_for_the_user_comes_with_a_reason() -> None:
     assert all(decision.why for decision in decisions)
 
 
+@pytest.mark.parametrize(("imbalance", "weighted"), [(1.0, False), (1.49, False), (1.5, True), (9.0, True)])
+def test_rarer_classes_weigh_more_where_it_matters(imbalance: float, weighted: bool) -> None:
+    assert choose(Wishes(), replace(SQUARE, imbalance=imbalance), None, "cpu")[0].class_weights is weighted
+
+
 def test_what_the_user_asks_for_is_done_and_not_decided() -> None:
     wishes = Wishes(
         model="resnet18", image_size=128, epochs=7, batch_size=9, learning_rate=0.01, optimizer="sgd", fit="crop",
