@@ -22,7 +22,7 @@ from whatsit import learning, pipeline
 from whatsit.cache import ContentCache
 from whatsit.dataset import from_pairs, read
 from whatsit.errors import InterruptedEarlyError, OptionError, ParityError, WeightsError
-from whatsit.evaluation.calibration import cross_entropy
+from whatsit.evaluation.calibration import cross_entropy, softmax
 from whatsit.events import Decision, EpochEnded, Event, Progress, ignore
 from whatsit.recipe import Facts, choose
 from whatsit.runtime.onnxruntime_engine import OnnxRuntimeEngine
@@ -75,6 +75,32 @@ def test_a_last_layer_on_frozen_features_makes_a_whole_classifier(
     assert [p.score for p in judged.report.pictures] == pytest.approx(
         [p.score for p in trained.report.pictures], abs=1e-5
     )
+
+
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+def test_with_keras_the_run_holds_the_same_network_for_keras(
+    make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
+) -> None:
+    keras = pytest.importorskip("keras", reason="needs the 'keras' extra")
+    arguments = {"alpha": 0.35}
+    published = tmp_path / "mobilenet.weights.h5"
+    keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3), **arguments).save_weights(published)
+    wishes = Wishes(
+        framework="keras",
+        model="keras:MobileNetV2",
+        network_args=arguments,
+        weights=published,
+        preprocess="-1..1",
+        image_size=32,
+    )
+    trained = pipeline.train(make_photos(red=20, green=20), wishes, out=tmp_path / "run")
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    native = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    temperature = pipeline.OpenModel(trained.model).manifest.calibration["temperature"]
+    logits = np.log(np.asarray(native(pictures.astype(np.float32)))) / temperature
+    expected, _ = OnnxRuntimeEngine(trained.model).run(pictures)
+    np.testing.assert_allclose(softmax(logits), expected, atol=1e-4)
+    assert np.abs(expected - 0.5).max() > 0.1
 
 
 def test_training_again_looks_only_at_new_pictures(

@@ -15,6 +15,7 @@ from onnx import NodeProto, TensorProto, compose, helper, numpy_helper
 from whatsit.evaluation.calibration import softmax
 from whatsit.importers.unusable import unusable
 from whatsit.preprocess import Scaling
+from whatsit.training.anonymous import forget_sources
 
 Layout = Literal["NHWC", "NCHW"]
 Scores = Literal["logits", "probabilities", "one logit", "one probability"]
@@ -85,13 +86,9 @@ def wrap(model: onnx.ModelProto, output: str, ends: Ends, size: tuple[int, int],
     """
     inside = last_layer_input(model.graph, output)
     source = real_inputs(model.graph)[0].name
-    # Nobody's paths, comments and source lines belong in a shared file.
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
+    forget_sources(model)
     for node in model.graph.node:
-        node.name = node.doc_string = ""
-        del node.metadata_props[:]
+        node.name = ""
     model = compose.add_prefix(model, _PREFIX, inplace=True)
     graph = model.graph
     before, first = _before(ends, _PREFIX + source)

@@ -17,6 +17,7 @@ import numpy as np
 from whatsit import storage
 from whatsit.errors import OptionError
 from whatsit.recipe import Recipe
+from whatsit.training.anonymous import forget_sources
 from whatsit.training.keras_engine.networks import Network
 from whatsit.training.keras_engine.silence import silence
 
@@ -49,13 +50,14 @@ def to_onnx(network: Network, recipe: Recipe, temperature: float) -> bytes:
         graph = onnx.load(path)
     _spell_out_erfc(graph.graph)
     _name_ends(graph.graph)
-    _forget_sources(graph)
+    forget_sources(graph)
     return bytes(graph.SerializeToString(deterministic=True))
 
 
 def write_native(network: Network, folder: Path) -> Path:
     """model.keras: pictures in 0..255 -> probabilities, in layers that come with Keras. Raises OutputError."""
-    model = keras.Model(network.logits.inputs, keras.layers.Softmax(name="probabilities")(network.logits.outputs[0]))
+    (pictures,), (logits,) = network.logits.inputs, network.logits.outputs
+    model = keras.Model(pictures, keras.layers.Softmax(name="probabilities")(logits))
     path = folder / NATIVE
     with _quiet(), tempfile.TemporaryDirectory() as elsewhere, storage.beside(path) as part:
         model.save(Path(elsewhere) / NATIVE)
@@ -100,16 +102,6 @@ def _name_ends(graph: Any) -> None:
         end.name = names[end.name]
         end.type.tensor_type.shape.dim[0].dim_param = "N"
     del graph.value_info[:]
-
-
-def _forget_sources(model: Any) -> None:
-    """Exporters note file names and lines of code in nodes; nobody's paths belong in a shared file."""
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    for item in [*model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output]:
-        item.doc_string = ""
-        del item.metadata_props[:]
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
+from whatsit.training.anonymous import forget_sources
 from whatsit.training.torch_engine.networks import Network
 
 OPSET = 18
@@ -55,7 +56,7 @@ def to_onnx(network: Network, recipe: Recipe, temperature: float) -> bytes:
             if _is_convolutional(network)
             else _exported(answering, example)
         )
-    _forget_sources(model)
+    forget_sources(model)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -132,20 +133,6 @@ def _exported(answering: Answering, example: Tensor) -> Any:
         verbose=False,
     )
     return program.model_proto
-
-
-def _forget_sources(model: Any) -> None:
-    """The exporter notes file names and lines of code in every node; nobody's paths belong in a shared file."""
-    del model.metadata_props[:]
-    del model.graph.metadata_props[:]
-    model.doc_string = model.graph.doc_string = ""
-    for item in [*model.graph.node, *model.graph.value_info, *model.graph.initializer, *model.functions]:
-        item.doc_string = ""
-        del item.metadata_props[:]
-    for function in model.functions:
-        for node in function.node:
-            node.doc_string = ""
-            del node.metadata_props[:]
 
 
 @contextlib.contextmanager
