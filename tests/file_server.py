@@ -6,16 +6,18 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Behaviour = Literal["well", "404", "429", "500", "breaks off", "corrupt"]
+Behaviour = Literal["well", "404", "429", "500", "breaks off", "corrupt", "plain"]
 
 
 class FileServer:
     """`files` by path. Each GET takes the next of `behaviours`, and the last one for ever after.
 
-    HEAD answers as the hub does, with the right SHA-256, and takes the next of `asked` in the same way.
+    HEAD answers as the hub does, with the right SHA-256, and takes the next of `asked` in the same way. "plain" knows
+    nothing of ranges and sends the whole file.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -23,6 +25,8 @@ class FileServer:
         self.behaviours: list[Behaviour] = ["well"]
         self.asked: list[Behaviour] = ["well"]
         self.seen: list[str] = []  # "GET /path", "GET /path bytes=100-"
+        self.headers: list[Message] = []  # of each of `seen`
+        self.retry_after = "0"
         self.address = ""
 
     def next(self, method: str) -> Behaviour:
@@ -44,6 +48,7 @@ def serving(files: dict[str, bytes]) -> Iterator[FileServer]:
         def answer(self, method: str) -> None:
             wanted = self.headers.get("Range", "")
             served.seen.append(f"{method} {self.path} {wanted}".strip())
+            served.headers.append(self.headers)
             behaviour = served.next(method)
             data = served.files.get(self.path)
             if data is None or behaviour == "404":
@@ -55,13 +60,15 @@ def serving(files: dict[str, bytes]) -> Iterator[FileServer]:
 
         def refuse(self, status: int) -> None:
             self.send_response(status)
-            self.send_header("Retry-After", "0")
+            self.send_header("Retry-After", served.retry_after)
             self.send_header("Content-Length", "0")
             self.end_headers()
 
         def send(self, method: str, data: bytes, wanted: str, behaviour: Behaviour) -> None:
-            begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
             digest = hashlib.sha256(data).hexdigest()
+            if behaviour == "plain" or self.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
+                wanted = ""
+            begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
             body = data[begin:]
             self.send_response(206 if wanted else 200)
             self.send_header("Content-Length", str(len(body)))

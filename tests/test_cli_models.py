@@ -101,6 +101,11 @@ def test_fetch_to_a_folder_prepares_it_and_prints_the_path(capsys: pytest.Captur
     assert describe(path).network == NETWORK
 
 
+def test_fetch_to_a_folder_stays_offline(capsys: pytest.CaptureFixture[str], places: Path) -> None:
+    assert main(["fetch", "resnet18", "--to", str(places / "usb"), "--offline"]) == 2
+    assert "none on this machine, and --offline" in capsys.readouterr().err
+
+
 def test_a_named_network_in_the_cache_is_opened_at_once(
     capsys: pytest.CaptureFixture[str], picture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -77,6 +77,16 @@ def test_retry_after_is_honoured(server: FileServer, tmp_path: Path, monkeypatch
     assert slept == [0.0, 40.0]  # the server's word, then our own
 
 
+def test_a_long_retry_after_is_not_slept_through(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr(downloads.time, "sleep", slept.append)
+    server.retry_after, server.behaviours = "86400", ["429", "well"]
+    fetch(f"{server.address}/file.bin", tmp_path / "file.bin", sha256=SHA256)
+    assert slept == [downloads.LONGEST_PAUSE]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("7", 7.0), ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0), ("soon", None), (None, None)],
@@ -94,6 +104,20 @@ def test_a_broken_off_transfer_goes_on_where_it_stopped(server: FileServer, tmp_
         f"GET /file.bin bytes={half}-",
         f"GET /file.bin bytes={three_quarters}-",
     ]
+
+
+def test_a_server_without_ranges_sends_it_all_again(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["breaks off", "plain"]
+    assert fetch(f"{server.address}/file.bin", tmp_path / "file.bin").read_bytes() == DATA
+    assert server.seen[1] == f"GET /file.bin bytes={len(DATA) // 2}-"
+
+
+def test_a_file_that_changes_midway_is_fetched_anew(server: FileServer, tmp_path: Path) -> None:
+    server.behaviours = ["breaks off", "well"]
+    url, new = f"{server.address}/file.bin", DATA[::-1]
+    path = fetch(url, tmp_path / "file.bin", on_event=lambda _: server.files.update({"/file.bin": new}))
+    assert path.read_bytes() == new
+    assert server.seen[1] == f"GET /file.bin bytes={len(DATA) // 2}-"
 
 
 def test_a_transfer_that_always_breaks_off_is_given_up(server: FileServer, tmp_path: Path) -> None:

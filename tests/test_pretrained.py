@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import coloured
 from file_server import Behaviour, FileServer, serving
 from PIL import Image
 from tiny_weights import NETWORK, write_tiny_weights
 
+import whatsit
 from whatsit import catalogue, downloads, weights
 from whatsit.errors import OptionError, WeightsError
 from whatsit.events import Event, Progress
@@ -125,6 +127,27 @@ def test_nobody_listening_is_said_with_a_way_out(monkeypatch: pytest.MonkeyPatch
     assert kept(cache) == []
 
 
+@pytest.mark.parametrize("name", ["dinov2", "timm:vit_small_patch14_dinov2.lvd142m"])
+def test_what_cannot_classify_is_refused_before_it_is_fetched(hub: FileServer, cache: Path, name: str) -> None:
+    with pytest.raises(WeightsError, match=r"without labels.*whatsit train PHOTOS/"):
+        pretrained.model_file(Wanted(name))
+    assert hub.seen == []
+    assert kept(cache) == []
+
+
+def test_what_cannot_be_prepared_leaves_nothing_in_the_folder(tmp_path: Path) -> None:
+    given = write_tiny_weights(tmp_path / "given")
+    given.with_name(given.name + ".json").unlink()
+    with pytest.raises(OptionError):
+        pretrained.prepare(Wanted("timm:no_such_network", weights=given), tmp_path / "to")
+    assert list((tmp_path / "to").iterdir()) == []
+
+
+def test_a_variable_that_says_no_means_no(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_OFFLINE", "false")
+    assert pretrained.locate(NAME).path.exists()
+
+
 @pytest.mark.parametrize("how", ["argument", "environment"])
 def test_offline_asks_nobody(hub: FileServer, monkeypatch: pytest.MonkeyPatch, how: str) -> None:
     if how == "environment":
@@ -132,6 +155,46 @@ def test_offline_asks_nobody(hub: FileServer, monkeypatch: pytest.MonkeyPatch, h
     with pytest.raises(WeightsError, match="none on this machine, and --offline"):
         pretrained.locate(NAME, offline=how == "argument")
     assert hub.seen == []
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda photos: whatsit.train(photos, offline=True),
+        lambda photos: whatsit.train(photos, model=NAME, offline=True),
+        lambda photos: whatsit.load(NAME, offline=True),
+    ],
+    ids=["train", "train on a name", "load"],
+)
+def test_offline_is_passed_on(hub: FileServer, tmp_path: Path, ask: Callable[[Path], object]) -> None:
+    for label in ("red", "green"):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for n in range(12):
+            Image.fromarray(coloured(label, n, 80)).save(tmp_path / "photos" / label / f"{n}.png")
+    hub.asked = ["404"]
+    with pytest.raises(WeightsError, match="none on this machine, and --offline"):
+        ask(tmp_path / "photos")
+    assert hub.seen == []
+
+
+def test_the_users_token_stays_here(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    pretrained.locate(NAME)
+    assert [line.partition(" ")[0] for line in hub.seen] == ["HEAD", "GET"]
+    assert not any("hf_secret" in value for headers in hub.headers for value in headers.values())
+
+
+@pytest.mark.parametrize(
+    "use",
+    [lambda folder: pretrained.model_file(Wanted("tiny")), lambda folder: pretrained.prepare(Wanted("tiny"), folder)],
+    ids=["model_file", "prepare"],
+)
+def test_weights_damaged_in_the_cache_are_not_used(cache: Path, tmp_path: Path, use: Callable[[Path], object]) -> None:
+    path = write_tiny_weights(cache / "weights")
+    *rest, last = path.read_bytes()
+    path.write_bytes(bytes([*rest, last ^ 1]))
+    with pytest.raises(WeightsError, match="cannot trust"):
+        use(tmp_path / "usb")
 
 
 def test_a_folder_is_prepared_for_another_machine(
@@ -283,13 +346,14 @@ def test_an_unknown_name_is_refused() -> None:
 
 KERAS = "/tensorflow/keras-applications"
 MOBILENET = f"{KERAS}/mobilenet_v2/mobilenet_v2_weights_tf_dim_ordering_tf_kernels_1.0_224.h5"
+CONVNEXT = f"{KERAS}/convnext/convnext_tiny.h5"
 HASHED = f"{KERAS}/mobilenet_v3/weights_mobilenet_v3_small_224_1.0_float.h5"
 
 
 @pytest.fixture
 def keras_storage(monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     pytest.importorskip("keras")
-    with serving({MOBILENET: b"weights", HASHED: b"weights"}) as running:
+    with serving(dict.fromkeys((MOBILENET, HASHED, CONVNEXT), b"weights")) as running:
         monkeypatch.setenv("WHATSIT_KERAS_STORAGE", running.address + "/")
         yield running
 
@@ -315,6 +379,12 @@ def test_a_storage_that_fails_poisons_nothing(
         pretrained.locate("keras:MobileNetV3Small")  # Keras knows its hash, and these bytes have another
     assert str(caught.value.value).startswith(value)
     assert "whatsit fetch keras:MobileNetV3Small --to DIR" in caught.value.hint
+    assert kept(cache) == []
+
+
+def test_a_sha256_that_keras_knows_is_checked_too(keras_storage: FileServer, cache: Path) -> None:
+    with pytest.raises(WeightsError, match="SHA256 "):
+        pretrained.locate("keras:ConvNeXtTiny")
     assert kept(cache) == []
 
 

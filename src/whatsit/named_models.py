@@ -5,11 +5,11 @@ Fetching and converting need PyTorch or Keras, so they run in a process of their
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 from whatsit import catalogue, weights
 from whatsit.errors import WeightsError
@@ -57,13 +57,15 @@ def _fetch(wanted: Wanted, offline: bool, quiet: bool) -> Path:
     command = [sys.executable, "-m", "whatsit", "fetch", wanted.name]
     command += ["--weights", str(wanted.weights)] if wanted.weights else []
     command += [
-        word for name, value in wanted.arguments.items() for word in ("--network-arg", f"{name}={_toml(value)}")
+        word
+        for name, value in wanted.arguments.items()
+        for word in ("--network-arg", f"{name}={json.dumps(value, default=str)}")
     ]
     command += ["--preprocess", wanted.preprocess] if wanted.preprocess else []
     command += ["--framework", wanted.framework] if wanted.framework else []
     command += ["--offline"] if offline else []
-    # Without the limit and the switches that suit this process only: it may have opened a page, or be `predict`.
-    own = ("OPENBLAS_NUM_THREADS", "HF_HUB_OFFLINE")
+    # Without what suits this process only: the limit of `predict`, and the switch of an open page.
+    own = {"OPENBLAS_NUM_THREADS", *(["HF_HUB_OFFLINE"] if "whatsit.apps.web" in sys.modules else [])}
     environment = {key: value for key, value in os.environ.items() if key not in own}
     errors = subprocess.PIPE if quiet else None
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, check=False)
@@ -73,8 +75,3 @@ def _fetch(wanted: Wanted, offline: bool, quiet: bool) -> Path:
             wanted.name, code, (done.stderr or "").strip().rpartition("\n")[2].removeprefix("error: ")
         )
     return Path(done.stdout.splitlines()[-1])
-
-
-def _toml(value: Any) -> str:
-    """As --network-arg reads it back."""
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -24,6 +24,8 @@ from whatsit.recipe import for_pretrained
 from whatsit.training.engines import engine_of
 from whatsit.weights import Wanted, WeightsFile
 
+_NO = ("", "0", "false", "f", "no", "n", "off")  # as the command line reads variables
+
 
 def locate(
     name: str,
@@ -48,10 +50,7 @@ def model_file(wanted: Wanted, offline: bool = False, on_event: OnEvent = ignore
     answers as the network in its own framework does. Raises as `locate`, and WeightsError for a network without
     classes of its own.
     """
-    spec = catalogue.find(wanted.name, wanted.framework) if wanted.weights is None else None
-    if spec is not None and spec.classes is None:  # before it is fetched
-        _refuse_classless(spec.classes, wanted.name)
-    found = _found(wanted, offline, on_event)
+    found = _found(wanted, offline, on_event, with_classes=True)
     path = weight_files.model_path(wanted, found)
     if golden is not None or not path.exists():
         complete = _complete(found, wanted, with_classes=True)
@@ -68,11 +67,11 @@ def prepare(wanted: Wanted, into: Path, offline: bool = False, on_event: OnEvent
     """
     storage.make_folder(into)
     found = _found(wanted, offline, on_event, into=into)
+    complete = _complete(found, wanted, with_classes=True)
     path = into / found.path.name
     if not (path.exists() and path.samefile(found.path)):
         with storage.beside(path) as part:
             shutil.copyfile(found.path, part)
-    complete = _complete(found, wanted, with_classes=True)
     name = found.name or catalogue.full_name(wanted.name, wanted.framework)
     weight_files.write_description(replace(complete, path=path, name=name))
     return path
@@ -91,19 +90,29 @@ def spec_of(name: str, framework: Framework | None = None) -> ModelSpec:
 
 
 def _found(
-    wanted: Wanted, offline: bool, on_event: OnEvent, alternative: str = "", into: Path | None = None
+    wanted: Wanted,
+    offline: bool,
+    on_event: OnEvent,
+    alternative: str = "",
+    into: Path | None = None,
+    with_classes: bool = False,
 ) -> WeightsFile:
-    """The weights as their description has them; without one, by their hash alone."""
+    """The weights as their description has them; without one, by their hash alone.
+
+    `with_classes`: a network without classes of its own is refused before it is fetched.
+    """
     if wanted.weights is not None:
         return weight_files.describe(wanted.weights)
     found = weight_files.find(wanted.name, wanted.framework)
     if found is not None:
         return found
     spec = spec_of(wanted.name, wanted.framework)
+    if with_classes:
+        _refuse_classless(spec.classes, wanted.name)
     hint = (
         f"On a connected machine: whatsit fetch {spec.name} --to DIR; then set WHATSIT_WEIGHTS=DIR here.{alternative}"
     )
-    if offline or os.environ.get("WHATSIT_OFFLINE", "") not in ("", "0"):
+    if offline or os.environ.get("WHATSIT_OFFLINE", "").lower() not in _NO:
         raise WeightsError(
             f"cannot get the weights of '{wanted.name}'",
             value="none on this machine, and --offline",

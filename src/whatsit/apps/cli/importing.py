@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     metavar="imagenet|-1..1|0..1|0..255|...",
     help="How pixel values were scaled in training; also the name of a Keras application, such as mobilenet_v2.",
 )
-@click.option("--network", help="For files of weights only: a timm network's name, or cifar_resnet20 to 110.")
+@click.option("--network", help="For weights alone: a timm network, cifar_resnet20 to 110, or a Keras application.")
 @click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for that network.")
 @click.option("--image-size", "--imgsz", type=int, help="Pixels a side, where the file does not tell.")
 @click.option(

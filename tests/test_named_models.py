@@ -1,0 +1,67 @@
+"""Named networks: what `whatsit fetch` is told in its own process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from whatsit import named_models
+from whatsit.named_models import NotFetchedError
+from whatsit.weights import Wanted
+from whatsit.wishes import network_arguments
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, str]]]:
+    """The commands that were run, with their environments; each fails."""
+    found: list[tuple[list[str], dict[str, str]]] = []
+
+    def run(command: list[str], env: dict[str, str], **_: Any) -> subprocess.CompletedProcess[str]:
+        found.append((command, env))
+        return subprocess.CompletedProcess(command, 2, "", "")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"drop_rate": 0.1, "img_size": 64},
+        {"pad_type": "same"},
+        {"x": "1"},
+        {"x": [True, 2, "three"]},
+        {"x": 'a "b" \\'},
+    ],
+    ids=str,
+)
+def test_arguments_arrive_as_they_were(
+    arguments: dict[str, Any], asked: list[tuple[list[str], dict[str, str]]], tmp_path: Path
+) -> None:
+    with pytest.raises(NotFetchedError):
+        named_models._fetch(Wanted("resnet18", None, tmp_path / "w.pth", arguments), offline=True, quiet=True)
+    ((command, _),) = asked
+    words = tuple(after for word, after in pairwise(command) if word == "--network-arg")
+    assert network_arguments(words) == arguments
+
+
+@pytest.mark.parametrize("page", [False, True])
+def test_the_hubs_switch_is_the_users_unless_a_page_set_it(
+    page: bool, asked: list[tuple[list[str], dict[str, str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    monkeypatch.delitem(sys.modules, "whatsit.apps.web", raising=False)
+    if page:
+        monkeypatch.setitem(sys.modules, "whatsit.apps.web", ModuleType("whatsit.apps.web"))
+    with pytest.raises(NotFetchedError):
+        named_models._fetch(Wanted("resnet18"), offline=False, quiet=True)
+    ((_, environment),) = asked
+    assert ("HF_HUB_OFFLINE" in environment) is not page
+    assert "OPENBLAS_NUM_THREADS" not in environment
