@@ -247,6 +247,50 @@ def test_ctrl_c_before_the_first_epoch_ends_keeps_nothing(subject: Subject, data
     assert list(tmp_path.iterdir()) == []
 
 
+def epochs_of(subject: Subject, data: TrainingData, recipe: Recipe, n: int, path: Path) -> tuple[EpochEnded, ...]:
+    """The first n epochs of three steps each."""
+
+    def press(event: Event) -> None:
+        if isinstance(event, Progress) and event.done == 3 * n + 1:
+            raise KeyboardInterrupt
+
+    return subject.engine.fit(data, recipe, None, path, press).history
+
+
+@pytest.mark.parametrize("changes", [{"augmentation": STILL}, {"mixup": 0.0}], ids=["augmentation", "mixup"])
+def test_augmentation_and_mixup_change_what_is_learnt_from(
+    subject: Subject, undisturbed: Undisturbed, data: TrainingData, tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    (epoch,) = epochs_of(subject, data, replace(undisturbed.recipe, **changes), 1, tmp_path / "last.pt")
+    assert epoch.train_loss != undisturbed.fitted.history[0].train_loss
+
+
+def test_mixup_has_the_classes_of_the_others_learnt_by_their_share(
+    subject: Subject, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_for(subject, epochs=1)
+    few = replace(data, train_pictures=data.train_pictures[::4], train_targets=data.train_targets[::4])
+    order, others = np.random.default_rng((recipe.seed, 1)).permutation(12), np.roll(np.arange(12), 1)
+    targets = np.empty_like(few.train_targets)
+    targets[order] = few.train_targets[order[others]]
+    head = Head(np.random.default_rng(0).normal(size=(128, 3)).astype(np.float32), np.zeros(3, np.float32))
+    monkeypatch.setattr(subject.module, "mix", lambda x, *_: (x, others, 0.0))
+    mixed, swapped = (
+        subject.engine.fit(of, replace(recipe, mixup=mixup), head, tmp_path / f"{mixup}.pt", ignore).history[0]
+        for of, mixup in ((few, 0.2), (replace(few, train_targets=targets), 0.0))
+    )
+    assert mixed.train_loss == pytest.approx(swapped.train_loss, rel=1e-5)
+
+
+def test_averaged_weights_are_judged_and_not_trained_on(
+    subject: Subject, undisturbed: Undisturbed, data: TrainingData, tmp_path: Path
+) -> None:
+    plain = epochs_of(subject, data, replace(undisturbed.recipe, ema=0.0), 2, tmp_path / "last.pt")
+    averaged = undisturbed.fitted.history[:2]
+    assert [epoch.train_loss for epoch in plain] == [epoch.train_loss for epoch in averaged]
+    assert min(abs(a.validation_loss - b.validation_loss) for a, b in zip(plain, averaged, strict=True)) > 1e-3
+
+
 def test_it_stops_early_when_validation_no_longer_improves(
     subject: Subject, data: TrainingData, tmp_path: Path
 ) -> None:

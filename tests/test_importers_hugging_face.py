@@ -71,6 +71,19 @@ def test_a_timm_folder_brings_labels_geometry_and_scaling(tmp_path: Path) -> Non
     assert np.allclose(model.answers(picture), scores.softmax(1).numpy(), atol=1e-4)
 
 
+def test_a_folder_cannot_have_other_files_loaded(tmp_path: Path) -> None:
+    weights = timm.create_model("vit_tiny_patch16_224", pretrained=False, num_classes=3, **TINY_VIT).state_dict()
+    torch.save(weights, tmp_path / "other.pth")
+    config = {
+        "architecture": "vit_tiny_patch16_224",
+        "model_args": {**TINY_VIT, "checkpoint_path": str(tmp_path / "other.pth")},
+        "id2label": LABELS,
+        "pretrained_cfg": {"input_size": [3, 32, 32], "mean": [0.5] * 3, "std": [0.5] * 3},
+    }
+    with pytest.raises(OptionError, match="the argument 'checkpoint_path'"):
+        bring(folder(tmp_path, config, state=weights), Said())
+
+
 def test_a_folder_with_an_onnx_file_is_read_with_its_configurations(tmp_path: Path) -> None:
     path = folder(tmp_path, {"id2label": LABELS}, {"size": 8, "image_mean": [0.5] * 3, "image_std": [0.5] * 3})
     save(path / "model.onnx")
@@ -117,44 +130,74 @@ def test_a_preprocessor_configuration_is_understood(
     assert _transformers_input(folder(tmp_path, {}, said)) == (geometry, scaling)
 
 
-def test_tensors_of_vit_and_resnet_find_their_places(tmp_path: Path) -> None:
+VIT = {
+    "cls_token": ["vit.embeddings.cls_token"],
+    "pos_embed": ["vit.embeddings.position_embeddings"],
+    "patch_embed.proj": ["vit.embeddings.patch_embeddings.projection"],
+    "norm": ["vit.layernorm"],
+    "head": ["classifier"],
+} | {
+    f"blocks.{block}.{timms}": [f"vit.encoder.layer.{block}.{name}" for name in theirs]
+    for block in range(2)
+    for timms, theirs in {
+        "norm1": ["layernorm_before"],
+        "attn.qkv": [f"attention.attention.{which}" for which in ("query", "key", "value")],
+        "attn.proj": ["attention.output.dense"],
+        "norm2": ["layernorm_after"],
+        "mlp.fc1": ["intermediate.dense"],
+        "mlp.fc2": ["output.dense"],
+    }.items()
+}
+RESNET18 = {
+    "conv1": ["resnet.embedder.embedder.convolution"],
+    "bn1": ["resnet.embedder.embedder.normalization"],
+    "fc": ["classifier.1"],
+} | {
+    f"layer{stage + 1}.{block}.{timms}": [f"resnet.encoder.stages.{stage}.layers.{block}.{theirs}"]
+    for stage in range(4)
+    for block in range(2)
+    for timms, theirs in {
+        "conv1": "layer.0.convolution",
+        "bn1": "layer.0.normalization",
+        "conv2": "layer.1.convolution",
+        "bn2": "layer.1.normalization",
+        "downsample.0": "shortcut.convolution",
+        "downsample.1": "shortcut.normalization",
+    }.items()
+}
+VIT_CONFIG = {"architectures": ["ViTForImageClassification"], "image_size": 32, "hidden_size": 24}
+VIT_CONFIG |= {"num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}
+RESNET18_CONFIG = {"architectures": ["ResNetForImageClassification"], "layer_type": "basic", "depths": [2, 2, 2, 2]}
+
+
+@pytest.mark.parametrize(
+    ("timms", "config", "theirs"),
+    [
+        (("vit_base_patch16_224", {**TINY_VIT, "qkv_bias": True}), VIT_CONFIG, VIT),
+        (("resnet18", {}), RESNET18_CONFIG, RESNET18),
+    ],
+    ids=["vit", "resnet"],
+)
+def test_tensors_of_vit_and_resnet_find_their_places(
+    tmp_path: Path, timms: tuple[str, dict[str, Any]], config: dict[str, Any], theirs: dict[str, list[str]]
+) -> None:
     """The names of the `transformers` library, from its models; that the answers agree was checked with it."""
-    blocks = {
-        f"vit.encoder.layer.{layer}.{name}": torch.zeros(shape)
-        for layer in range(2)
-        for name, shape in {
-            **{f"attention.attention.{which}.weight": (24, 24) for which in ("query", "key", "value")},
-            **{f"attention.attention.{which}.bias": (24,) for which in ("query", "key", "value")},
-            "attention.output.dense.weight": (24, 24),
-            "attention.output.dense.bias": (24,),
-            "intermediate.dense.weight": (48, 24),
-            "intermediate.dense.bias": (48,),
-            "output.dense.weight": (24, 48),
-            "output.dense.bias": (24,),
-            "layernorm_before.weight": (24,),
-            "layernorm_before.bias": (24,),
-            "layernorm_after.weight": (24,),
-            "layernorm_after.bias": (24,),
-        }.items()
-    }
-    state = {
-        "vit.embeddings.cls_token": torch.zeros(1, 1, 24),
-        "vit.embeddings.position_embeddings": torch.zeros(1, 5, 24),
-        "vit.embeddings.patch_embeddings.projection.weight": torch.zeros(24, 3, 16, 16),
-        "vit.embeddings.patch_embeddings.projection.bias": torch.zeros(24),
-        "vit.layernorm.weight": torch.zeros(24),
-        "vit.layernorm.bias": torch.zeros(24),
-        "classifier.weight": torch.zeros(3, 24),
-        "classifier.bias": torch.zeros(3),
-        **blocks,
-    }
-    config = {"architectures": ["ViTForImageClassification"], "image_size": 32, "hidden_size": 24}
-    config |= {"num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 48}
+    own = timm.create_model(timms[0], num_classes=3, **timms[1]).state_dict()
+    expected = {key: torch.rand(value.shape or 1) for key, value in own.items()}
+    state = {}
+    for key, value in expected.items():
+        place = next(place for place in theirs if f"{key}.".startswith(f"{place}."))
+        parts = value.chunk(len(theirs[place]))
+        state |= {name + key.removeprefix(place): part for name, part in zip(theirs[place], parts, strict=True)}
     name, arguments, named = as_timm(tmp_path, config, state, torch.cat)
-    own = timm.create_model(name, num_classes=3, **arguments).state_dict()
-    assert {key: value.shape for key, value in named.items()} == {key: value.shape for key, value in own.items()}
+    assert (name, arguments) == timms
+    assert named.keys() == expected.keys()
+    assert [key for key in named if not torch.equal(named[key], expected[key])] == []
+
+
+def test_a_vit_without_one_of_its_tensors_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cls_token"):
-        as_timm(tmp_path, config, blocks, torch.cat)
+        as_timm(tmp_path, VIT_CONFIG, {"vit.layernorm.weight": torch.zeros(24)}, torch.cat)
 
 
 @pytest.mark.parametrize(
@@ -164,6 +207,10 @@ def test_tensors_of_vit_and_resnet_find_their_places(tmp_path: Path) -> None:
         ({"id2label": {"0": "a", "2": "b"}}, "does not count from 0"),
         ([], "without names and values"),
         ({"architectures": ["ResNetForImageClassification"], "depths": [1, 1, 1, 1]}, "ResNetForImageClassification"),
+        ({**VIT_CONFIG, "hidden_act": "quick_gelu"}, "without the activation 'gelu'"),
+        ({**RESNET18_CONFIG, "hidden_act": "gelu"}, "without the activation 'relu'"),
+        ({**RESNET18_CONFIG, "downsample_in_bottleneck": True}, "without the usual downsampling"),
+        ({**RESNET18_CONFIG, "downsample_in_first_stage": True}, "without the usual downsampling"),
     ],
 )
 def test_folders_that_cannot_be_read_without_code_say_what_to_do(tmp_path: Path, config: Any, reason: str) -> None:

@@ -20,13 +20,13 @@ from numpy.typing import NDArray
 if find_spec("keras") is None:
     pytest.skip("needs the 'keras' extra", allow_module_level=True)
 
-from whatsit.errors import OptionError, WeightsError
+from whatsit.errors import DataError, OptionError, WeightsError
 from whatsit.evaluation.calibration import softmax
 from whatsit.preprocess import SCALINGS, Preprocess, scaling_named
 from whatsit.recipe import Augmentation, Facts, Recipe, choose
 from whatsit.training import course
 from whatsit.training.engine import Head
-from whatsit.training.keras_engine import KerasEngine, batches, export, loop, networks, optim
+from whatsit.training.keras_engine import KerasEngine, batches, checkpoint, export, loop, networks, optim
 from whatsit.wishes import Wishes
 
 import keras  # isort: skip
@@ -130,6 +130,18 @@ def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
         archive.writestr("model.weights.h5", bytes(50_000_000))
     with pytest.raises(WeightsError, match=r"50,000,000 bytes when unpacked"):
         KerasEngine().check_recipe(published(tmp_path / "w.keras"), 3)
+
+
+def test_a_checkpoint_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path(tmp_path / "ran").touch, ())
+
+    with (tmp_path / "last.pt").open("wb") as file:
+        np.savez(file, state=np.array([Bomb()], object))
+    with pytest.raises(DataError, match="cannot resume"):
+        checkpoint.load(tmp_path / "last.pt")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_nothing_is_downloaded_whatever_the_arguments_say() -> None:

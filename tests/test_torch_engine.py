@@ -72,6 +72,12 @@ def test_an_unknown_network_gets_a_suggestion() -> None:
         TorchEngine().check_model("mobilnetv2_100")
 
 
+@pytest.mark.parametrize("argument", ["checkpoint_path", "pretrained_cfg_overlay", "cache_dir"])
+def test_arguments_that_would_read_other_files_are_refused(argument: str) -> None:
+    with pytest.raises(OptionError, match=f"the argument '{argument}'"):
+        networks.build(recipe_for(model="resnet10t", network_args={argument: "elsewhere"}), 3)
+
+
 def test_a_wrong_network_argument_is_named() -> None:
     with pytest.raises(OptionError, match="cannot build the network 'resnet10t'"):
         networks.build(recipe_for(model="resnet10t", network_args={"no_such_thing": 1}), 3)
@@ -189,12 +195,14 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
 
 def test_the_pretrained_layers_learn_more_slowly_than_the_last() -> None:
     network = networks.build(recipe_for(), 3)
-    optimizer = optim.optimizer_for(network, recipe_for(backbone_rate=0.1, learning_rate=1.0))
+    optimizer = optim.optimizer_for(network, recipe_for(backbone_rate=0.1, layer_decay=0.8, learning_rate=1.0))
     optim.set_rate(optimizer, 0.5)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     assert rates[id(network.head.weight)] == pytest.approx(0.5)
-    assert rates[id(network.stages[0][0].weight)] == pytest.approx(0.05)
+    convolutions = [module for module in network.stages.modules() if isinstance(module, torch.nn.Conv2d)]
+    slower = [0.05 * 0.8**before_the_last for before_the_last in range(len(convolutions))]
+    assert [rates[id(module.weight)] for module in reversed(convolutions)] == pytest.approx(slower)
     assert decays[id(network.head.bias)] == 0
     assert decays[id(network.head.weight)] > 0
     assert len(rates) == len(list(network.parameters()))
@@ -334,6 +342,17 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a checkpoint")
     with pytest.raises(DataError, match="cannot resume"):
         checkpoint.load(path)
+
+
+def test_a_checkpoint_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
+    class Bomb:
+        def __reduce__(self) -> Any:
+            return (Path(tmp_path / "ran").touch, ())
+
+    torch.save({"network": Bomb()}, tmp_path / "last.pt")
+    with pytest.raises(DataError, match="cannot resume"):
+        checkpoint.load(tmp_path / "last.pt")
+    assert not (tmp_path / "ran").exists()
 
 
 # ---- export

@@ -98,6 +98,8 @@ def _resnet(config: dict[str, Any], state: State) -> tuple[str, dict[str, Any], 
     name = _DEPTHS[config.get("layer_type", "bottleneck"), tuple(config["depths"])]
     if config.get("downsample_in_first_stage") or config.get("downsample_in_bottleneck"):
         raise ValueError("the usual downsampling")
+    if config.get("hidden_act", "relu") != "relu":
+        raise ValueError("the activation 'relu'")
     found = {key.removeprefix("resnet."): value for key, value in state.items()}
     return name, {}, {_renamed(_RESNET, key): value for key, value in found.items()}
 

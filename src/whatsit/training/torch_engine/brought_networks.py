@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.training.torch_engine import cifar_resnets
+from whatsit.training.torch_engine.networks import check_arguments
 
 State = dict[str, Tensor]
 
@@ -50,6 +51,7 @@ def _timm(name: str, arguments: dict[str, Any], state: State, file: str) -> tupl
             accepted=f"{', '.join(ours)}, or one of timm's {len(known):,} networks",
             hint=did_you_mean(name, [*ours, *known]) or "For instance: --network resnet18",
         )
+    check_arguments(name, arguments)
     try:
         bare = timm.create_model(name, pretrained=False, **arguments)
         head = next(key for key, module in bare.named_modules() if module is bare.get_classifier())

@@ -261,6 +261,7 @@ class _Trainer:
         ):
             started = time.perf_counter()
             self.train_step(pictures, targets.to(self.device), generator)
+            optim.update_average(self.average, self.network, 0, self.recipe.ema)
             times.append(time.perf_counter() - started)
             if number == _PROBE_STEPS:
                 break

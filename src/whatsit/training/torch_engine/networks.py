@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,18 @@ from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.events import NetworkBuilt
 from whatsit.recipe import SMALL, Recipe
 from whatsit.training.engine import Head
+
+# What timm.create_model takes besides the network's own arguments.
+_NOT_THE_NETWORKS = {
+    "cache_dir",
+    "checkpoint_path",
+    "exportable",
+    "no_jit",
+    "pretrained",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "scriptable",
+}
 
 
 class Network(nn.Module, ABC):
@@ -221,10 +234,23 @@ def check_name(name: str) -> None:
         )
 
 
+def check_arguments(name: str, arguments: Mapping[str, Any]) -> None:
+    """Raise OptionError for what is not the network's own: timm would read or write files that nobody checked."""
+    strange = sorted(_NOT_THE_NETWORKS & arguments.keys())
+    if strange:
+        raise OptionError(
+            f"cannot build the network '{name}'",
+            value=f"the argument '{strange[0]}'",
+            accepted="arguments of the network itself",
+            hint="Leave it out; weights are given with --weights.",
+        )
+
+
 def _create(recipe: Recipe, n_classes: int) -> nn.Module:
     import timm
 
     check_name(recipe.model)
+    check_arguments(recipe.model, recipe.network_args)
     arguments = {"drop_rate": recipe.dropout, **recipe.network_args}
     try:
         model = timm.create_model(recipe.model, pretrained=False, num_classes=n_classes, **arguments)
