@@ -46,6 +46,28 @@ def mean_colour(
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=7)
 
 
+def flattened(size: tuple[int | str, int | str] = (8, 8), shape: tuple[int, int] = (0, -1)) -> onnx.ModelProto:
+    """A classifier made for 8x8 pixels, whatever its input says. `shape` (1, -1) makes it one for a single picture."""
+    model = mean_colour(size=size)
+    nodes = [
+        helper.make_node("Reshape", ["pictures", "shape"], ["row"]),
+        helper.make_node("Gemm", ["row", "weight", "bias"], ["scores"]),
+    ]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.repeat(WEIGHT / 64, 64, axis=0), "weight"))
+    model.graph.initializer.append(numpy_helper.from_array(np.array(shape), "shape"))
+    return model
+
+
+def with_words() -> onnx.ModelProto:
+    """Scores, and beside them, as Azure Custom Vision writes it, the name of the first class."""
+    model = mean_colour()
+    model.graph.node.append(helper.make_node("Constant", [], ["classLabel"], value_strings=["a"]))
+    model.graph.output.append(helper.make_tensor_value_info("classLabel", TensorProto.STRING, [1]))
+    return model
+
+
 def save(path: Path, model: onnx.ModelProto | None = None, **options: Any) -> Path:
     onnx.save(model or mean_colour(**options), str(path))
     return path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from foreign_graphs import save
 from whatsit import dataset, modelfile, sources
 from whatsit.errors import DataError, ModelFileError, OptionError, ParityError
 from whatsit.events import Event, Notice
-from whatsit.importers import finish
+from whatsit.importers import finish, teachable_machine
 from whatsit.importers.archives import open_zip
 from whatsit.importers.brought import Brought
 from whatsit.importers.calibrating import calibrated
@@ -216,3 +217,25 @@ def test_archives_of_too_many_files_and_damaged_ones_are_refused(
     whole.write_bytes(whole.read_bytes()[:-20])
     with pytest.raises(ModelFileError, match="whole zip file"), open_zip(whole):
         pass
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2])
+def test_an_archive_whose_bytes_were_flipped_is_refused(tmp_path: Path, method: int) -> None:
+    path = tmp_path / "x.zip"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr("a", bytes(range(256)) * 40)
+    content = bytearray(path.read_bytes())
+    content[50:100] = b"\xff" * 50  # after 31 bytes of header
+    path.write_bytes(content)
+    with pytest.raises(ModelFileError, match="whole zip file"), open_zip(path) as archive:
+        archive.read("a")
+
+
+def test_a_full_disk_is_not_taken_for_a_bad_zip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = zipped(tmp_path / "x.zip", **{"model.tflite": b"x", "labels.txt": b"0 a\n1 b\n"})
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        teachable_machine.bring(path, Said())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import zipfile
@@ -95,6 +96,53 @@ def test_a_network_that_scales_by_itself_needs_no_preprocess(pictures: NDArray[n
     assert np.allclose(out.answers(pictures), powers / powers.sum(axis=1, keepdims=True), atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("layer", "options", "known"),
+    [
+        ("Rescaling", {"scale": 1 / 127.5, "offset": -1}, True),
+        ("Rescaling", {"scale": [1 / 58.4, 1 / 57.1, 1 / 57.4]}, True),
+        ("Rescaling", {"scale": 2, "offset": -1}, False),
+        ("Normalization", {"mean": [123.7, 116.3, 103.5], "variance": [3400, 3200, 3300]}, True),
+        ("Normalization", {"mean": [0.485, 0.456, 0.406], "variance": [0.05, 0.05, 0.05]}, False),
+        ("Normalization", {}, False),
+    ],
+)
+def test_a_layer_scales_pixels_only_if_it_makes_them_small(
+    layer: str, options: dict[str, Any], known: bool, tmp_path: Path
+) -> None:
+    with quiet():
+        path = saved(network(getattr(keras.layers, layer)(**options)), tmp_path / "net.keras")
+    if known:
+        assert bring(path, Said(labels=LABELS)).recipe["scaling"] == "0..255"
+        return
+    with pytest.raises(OptionError, match="--preprocess"):
+        bring(path, Said(labels=LABELS))
+    described(path, preprocess="0..1")
+    assert bring(path, Said(labels=LABELS)).recipe["scaling"] == "0..1"
+
+
+def described(path: Path, **known: Any) -> None:
+    path.with_name(f"{path.name}.json").write_text(json.dumps({"framework": "keras", **known}))
+
+
+def test_the_size_in_the_description_is_taken(tmp_path: Path) -> None:
+    with quiet():
+        path = saved(network(size=None), tmp_path / "net.keras")
+    described(path, preprocess="-1..1", input_size=[16, 12], fit="pad")
+    brought = bring(path, Said(labels=LABELS))
+    assert (brought.preprocess.size, brought.preprocess.fit) == ((16, 12), "pad")
+    assert bring(path, Said(labels=LABELS, image_size=14)).preprocess.size == (14, 14)
+
+
+def test_an_application_is_built_for_the_size_in_its_description(tmp_path: Path) -> None:
+    path = tmp_path / "net.weights.h5"
+    with quiet():
+        arguments = {"alpha": 0.35, "classes": 3}
+        keras.applications.MobileNetV2(weights=None, input_shape=(32, 64, 3), **arguments).save_weights(path)
+    described(path, network="MobileNetV2", arguments=arguments, preprocess="-1..1", input_size=[32, 64])
+    assert bring(path, Said(labels=LABELS)).preprocess.size == (32, 64)
+
+
 def test_what_is_missing_is_asked_for(plain: Any, tmp_path: Path) -> None:
     path = saved(plain, tmp_path / "net.keras")
     with pytest.raises(OptionError, match="--preprocess"):
@@ -136,6 +184,61 @@ def test_classes_and_functions_of_other_packages_are_refused(plain: Any, tmp_pat
 def _cut_off(plain: Any, path: Path) -> None:
     saved(plain, path)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _harmful_arrays(path: Path, change: Callable[[Any], None]) -> None:
+    """A `.keras` file whose weights inside were changed."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    content = io.BytesIO(parts["model.weights.h5"])
+    with h5py.File(content, "r+") as file:
+        change(file)
+    parts["model.weights.h5"] = content.getvalue()
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part)
+
+
+def _link(file: Any) -> None:
+    file["elsewhere"] = h5py.ExternalLink("/etc/passwd", "/x")
+
+
+def _soft_link(file: Any) -> None:
+    file["elsewhere"] = h5py.SoftLink("/layers")
+
+
+def _outside(file: Any) -> None:
+    file.create_dataset("x", (4,), "u1", external=[("/etc/hostname", 0, 4)])
+
+
+def _huge(file: Any) -> None:
+    file.create_dataset("x", (100_000, 100_000), "f4", chunks=(10, 10), compression="gzip")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (_link, "a link to elsewhere, 'elsewhere'"),
+        (_soft_link, "a link to elsewhere, 'elsewhere'"),
+        (_outside, "an array in another file, 'x'"),
+        (_huge, "bytes of arrays"),
+    ],
+)
+def test_the_arrays_inside_a_keras_file_are_looked_over_too(
+    change: Callable[[Any], None], reason: str, plain: Any, tmp_path: Path
+) -> None:
+    path = saved(plain, tmp_path / "net.keras")
+    _harmful_arrays(path, change)
+    with pytest.raises(ModelFileError) as caught:
+        bring(path, SAID)
+    assert reason in str(caught.value.value)
+
+
+def test_groups_that_hold_each_other_are_looked_over_once(plain: Any, tmp_path: Path) -> None:
+    path = saved(plain, tmp_path / "net.h5")
+    with h5py.File(path, "r+") as file:
+        file["model_weights/again"] = file["/"]
+    assert bring(path, SAID).labels == LABELS
 
 
 def _text(plain: Any, path: Path) -> None:

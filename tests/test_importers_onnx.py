@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 onnx = pytest.importorskip("onnx", reason="needs the 'train' extra")
 pytest.importorskip("sklearn", reason="needs the 'train' extra")
 
-from foreign_graphs import BIAS, WEIGHT, mean_colour, save  # noqa: E402
+from foreign_graphs import BIAS, WEIGHT, flattened, mean_colour, save, with_words  # noqa: E402
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
 from whatsit import modelfile  # noqa: E402
@@ -86,10 +87,61 @@ def test_integer_inputs_take_the_pixels_as_they_are(tmp_path: Path, pictures: ND
     assert np.allclose(model.answers(shifted), softmax(rows.astype(np.float32)), atol=1e-5)
 
 
+@pytest.mark.parametrize(("dtype", "offset"), [(TensorProto.UINT8, 0), (TensorProto.INT8, -128)])
+def test_integer_inputs_take_no_other_scaling_than_their_own(tmp_path: Path, dtype: int, offset: int) -> None:
+    path = save(tmp_path / "cast.onnx", layout="NHWC", dtype=dtype)
+    with pytest.raises(ModelFileError, match=f"--preprocess imagenet.* mean {offset} to {255 + offset}"):
+        bring(path, SAID)
+    model = mean_colour(layout="NHWC", dtype=dtype)
+    zero = numpy_helper.from_array(np.array(128 + offset, np.uint8 if offset == 0 else np.int8), "zero")
+    model.graph.initializer.extend([numpy_helper.from_array(np.float32(1 / 127.5), "scale"), zero])
+    dequantised = helper.make_node("DequantizeLinear", ["pictures", "scale", "zero"], ["floats"])
+    model.graph.node[0].CopyFrom(dequantised)
+    path = save(tmp_path / "dequantised.onnx", model)
+    with pytest.raises(ModelFileError, match=r"--preprocess imagenet.* mean -1 to 0\.996"):
+        bring(path, SAID)
+    assert bring(path, Said(labels=LABELS, preprocess="-1..1")).labels == LABELS
+
+
 def test_a_graph_for_one_picture_answers_stacks(tmp_path: Path, pictures: NDArray[np.uint8]) -> None:
     model = imported(tmp_path, batch=1)
     assert np.allclose(model.answers(pictures), softmax(expected(pictures, "imagenet")), atol=1e-5)
     assert len(model.predict(list(pictures))) == 5
+
+
+@pytest.mark.parametrize("shape", [(1, 192), (1, -1)])
+def test_a_graph_for_one_picture_inside_answers_stacks(
+    tmp_path: Path, pictures: NDArray[np.uint8], shape: tuple[int, int]
+) -> None:
+    path = save(tmp_path / "foreign.onnx", flattened(shape=shape))
+    model = OpenModel(finish.write(bring(path, SAID), tmp_path / "out.onnx"))
+    assert np.allclose(model.answers(pictures), softmax(expected(pictures, "imagenet")), atol=1e-5)
+
+
+def test_a_graph_that_joins_its_answers_is_asked_one_picture_at_a_time(
+    tmp_path: Path, pictures: NDArray[np.uint8]
+) -> None:
+    model = mean_colour()
+    model.graph.node.append(helper.make_node("Reshape", ["scores", "one"], ["joined"]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([1, -1]), "one"))
+    model.graph.output[0].name = "joined"
+    out = finish.write(bring(save(tmp_path / "foreign.onnx", model), SAID), tmp_path / "out.onnx")
+    assert np.allclose(OpenModel(out).answers(pictures), softmax(expected(pictures, "imagenet")), atol=1e-5)
+
+
+def test_a_size_that_the_graph_cannot_answer_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "any.onnx", flattened(size=("H", "W")))
+    said = Said(labels=LABELS, preprocess="imagenet", image_size=64)
+    with pytest.raises(ModelFileError, match="3x64x64"):
+        bring(path, said)
+    assert bring(path, replace(said, image_size=8)).preprocess.size == (8, 8)
+
+
+def test_outputs_of_words_hold_no_scores(tmp_path: Path, pictures: NDArray[np.uint8]) -> None:
+    path = save(tmp_path / "words.onnx", with_words())
+    assert np.allclose(bring(path, SAID).original(pictures), softmax(expected(pictures, "imagenet")), atol=1e-5)
+    with pytest.raises(ModelFileError, match=r"2 outputs: scores \(3\), classLabel \(0\)"):
+        bring(path, Said(labels=("a", "b"), preprocess="imagenet"))
 
 
 def test_the_embedding_is_what_the_last_layer_sees(tmp_path: Path, pictures: NDArray[np.uint8]) -> None:
@@ -198,6 +250,26 @@ def _detector(path: Path) -> None:
     save(path, model)
 
 
+def _only_words(path: Path) -> None:
+    model = with_words()
+    del model.graph.output[0]
+    save(path, model)
+
+
+def _scalar(path: Path) -> None:
+    model = mean_colour()
+    model.graph.node.append(helper.make_node("ReduceMean", ["scores"], ["one"], keepdims=0))
+    model.graph.output[0].name = "one"
+    save(path, model)
+
+
+def _rows_of_classes(path: Path) -> None:
+    model = mean_colour()
+    model.graph.node.append(helper.make_node("Transpose", ["scores"], ["turned"], perm=[1, 0]))
+    model.graph.output[0].name = "turned"
+    save(path, model)
+
+
 def _ours(path: Path) -> None:
     foreign = save(path.with_name("foreign.onnx"))
     finish.write(bring(foreign, SAID), path)
@@ -217,6 +289,9 @@ def _empty(path: Path) -> None:
         (_two_inputs, "2 inputs: pictures, state"),
         (_text_input, "an input of shape anyx3x8x8"),
         (_detector, "answers of shape 5x3"),
+        (_only_words, "could not convert string"),
+        (_scalar, "zero-dimensional"),
+        (_rows_of_classes, "6 answers to 2 pictures"),
         (_ours, "a model file of whatsit already"),
         (lambda path: save(path, last="Sigmoid"), "yes or no by themselves"),
         (lambda path: save(path, batch=4), "4 pictures at a time"),

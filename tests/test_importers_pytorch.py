@@ -106,6 +106,15 @@ def test_the_description_beside_a_file_need_not_be_said(state: dict[str, Any], t
     assert brought.preprocess.interpolation == "lanczos"
 
 
+def test_a_described_size_may_have_two_sides(state: dict[str, Any], tmp_path: Path) -> None:
+    torch.save(state, tmp_path / "net.pth")
+    known = {"framework": "torch", "network": "cifar_resnet8", "preprocess": "imagenet", "input_size": [64, 32]}
+    (tmp_path / "net.pth.json").write_text(json.dumps({**known, "interpolation": "lanczos", "fit": "squash"}))
+    preprocess = bring(tmp_path / "net.pth", Said(labels=LABELS)).preprocess
+    assert (preprocess.size, preprocess.fit, preprocess.interpolation) == ((64, 32), "squash", "lanczos")
+    assert bring(tmp_path / "net.pth", Said(labels=LABELS, image_size=48)).preprocess.size == (48, 48)
+
+
 class Bomb:
     """Unpickling it makes a file."""
 
@@ -291,6 +300,16 @@ def test_a_program_that_could_run_code_is_refused(
     with pytest.raises(ModelFileError) as caught:
         exported_programs.cleaned(path)
     assert reason in str(caught.value.value)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"config": []}', '{"config": {"x": 3}}', "[]", "no JSON"])
+def test_a_programs_list_of_weights_that_is_none_is_refused(program: Path, tmp_path: Path, content: str) -> None:
+    path = tmp_path / "strange.pt2"
+    with zipfile.ZipFile(program) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            new.writestr(name, content if name.endswith("weights_config.json") else old.read(name))
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        exported_programs.cleaned(path)
 
 
 def test_guards_and_sample_inputs_which_pytorch_would_run_are_left_out(program: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import lzma
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
@@ -13,16 +15,20 @@ MOST_FILES = 10_000
 LARGEST = 4_000_000_000  # bytes, unpacked
 DENSEST = 100  # times: how much larger than the archive its contents may be, beyond
 ALWAYS_FINE = 100_000_000  # bytes
+_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
 
 
 @contextmanager
 def open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open and check an archive. Raises ModelFileError for a bomb, names that leave the archive, and damage."""
+    """Open and check an archive. Raises ModelFileError for a bomb, names that leave the archive, and damage.
+
+    For reading from it alone: what fails inside the `with` is taken for damage, a disk that is full too.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             _check(path, archive)
             yield archive
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:  # encrypted: RuntimeError
+    except (*_DAMAGE, NotImplementedError, RuntimeError) as error:  # encrypted: RuntimeError
         raise unusable(path, error, "a whole zip file") from None
     except OSError as error:
         raise unusable(path, error.strerror or error, "a whole zip file") from None

@@ -47,17 +47,16 @@ def cleaned(path: Path) -> tuple[bytes, list[int | None]]:
             program = json.loads(archive.read(f"{root}/{_GRAPH}"))
             _refuse_code(path, program)
             shape = _input_shape(path, program)
+            members = [name for name in names if _KEPT.fullmatch(name.removeprefix(f"{root}/"))]
+            for name in members:
+                if name.endswith("config.json"):
+                    _refuse_pickles(path, json.loads(archive.read(name)))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise unusable(path, f"a graph that cannot be read ({error})", _ACCEPTED) from None
+            raise unusable(path, f"a program that cannot be read ({error!r})", _ACCEPTED) from None
         kept.writestr(f"{root}/{_GRAPH}", json.dumps(program))
         kept.writestr(f"{root}/data/sample_inputs/model.pt", b"")
-        for name in names:
-            inner = name.removeprefix(f"{root}/")
-            if _KEPT.fullmatch(inner):
-                content = archive.read(name)
-                if inner.endswith("config.json"):
-                    _refuse_pickles(path, json.loads(content))
-                kept.writestr(name, content)
+        for name in members:
+            kept.writestr(name, archive.read(name))
     return copy.getvalue(), shape
 
 

@@ -107,7 +107,7 @@ def _pictures(preprocess: Preprocess, golden: Path | None) -> tuple[list[Picture
     """The golden pictures, and more to compare with the original, all in the input's geometry."""
     if golden is not None:
         found = [(name, preprocess.apply(picture)) for name, picture in _from_folder(golden)]
-        return found[:_GOLDEN], found[_GOLDEN:] + [(n, preprocess.apply(p)) for n, p in _sample_parts(_PARTS + _MORE)]
+        return found, [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_PARTS + _MORE)]
     kept = [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_PARTS)]
     return kept, [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_MORE)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import tempfile
@@ -33,7 +34,8 @@ _ACCEPTED = "a whole Keras model of layers that come with Keras"
 _CODE = {"Lambda", "function", "__lambda__", "__lambda_value__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer"}
 _CODE |= {"FlaxLayer", "TFOpLambda", "SlicingOpLambda"}
 _OWN = ("keras", "builtins")
-_RESCALING = ("Rescaling", "Normalization")
+_ARRAYS = "model.weights.h5"  # inside a `.keras` file
+_SMALL_SCALE = 0.05  # whoever multiplies by less takes pixels of 0..255 for small numbers
 
 
 def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
@@ -45,15 +47,15 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     described = weights.describe(path) if path.suffix in weights.SUFFIXES else WeightsFile(path, "")
     if path.suffix.lower() == ".keras":
-        _refuse_code(path, _config_in_zip(path))
+        _check_keras(path)
         whole = True
     else:
-        whole = _check_hdf5(path)
+        whole = _check_hdf5(path, path)
     model = _load(path) if whole else _application(path, said, described)
     shape = _input_shape(path, model)
     preprocess = said.geometry(path, (shape[1], shape[2]), described=described)
-    scalings = [layer for layer in model.layers[:3] if type(layer).__name__ in _RESCALING]
-    name, scaling = said.scaling_for(path, "0..255" if scalings else known_scaling or described.preprocess)
+    scales = any(_scales_pixels(layer) for layer in model.layers[:3])
+    name, scaling = said.scaling_for(path, "0..255" if scales else known_scaling or described.preprocess)
     graph = _exported(path, model, preprocess.size)
     return bring_graph(
         path,
@@ -68,15 +70,26 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
     )
 
 
-def _config_in_zip(path: Path) -> Any:
+def _scales_pixels(layer: Any) -> bool:
+    """Whether a layer is for pixels of 0..255, told by its numbers: others make 0..1 into -1..1 and the like."""
+    kind = type(layer).__name__
+    if kind == "Rescaling":
+        return bool(np.abs(layer.scale).max() < _SMALL_SCALE)
+    return kind == "Normalization" and layer.mean is not None and bool(np.asarray(layer.mean).max() > 1)
+
+
+def _check_keras(path: Path) -> None:
+    """Look over a `.keras` file before Keras opens it: its configuration, and the HDF5 file inside with its arrays."""
     with open_zip(path) as archive:
         try:
-            return json.loads(archive.read("config.json"))
+            _refuse_code(path, json.loads(archive.read("config.json")))
+            if _ARRAYS in archive.namelist():
+                _check_hdf5(path, io.BytesIO(archive.read(_ARRAYS)))
         except (KeyError, ValueError, zipfile.BadZipFile) as error:
             raise unusable(path, error, _ACCEPTED) from None
 
 
-def _check_hdf5(path: Path) -> bool:
+def _check_hdf5(path: Path, content: Path | io.BytesIO) -> bool:
     """Look over an HDF5 file before Keras opens it: no code, no links to other files, no endless arrays.
 
     Whether it holds the network too, or weights only.
@@ -84,10 +97,10 @@ def _check_hdf5(path: Path) -> bool:
     import h5py
 
     try:
-        with h5py.File(path) as file:
+        with h5py.File(content) as file:
             config = file.attrs.get("model_config")
             largest = sum(_sizes(path, file))
-    except OSError as error:
+    except (OSError, KeyError, RuntimeError) as error:  # whatever is damaged
         raise unusable(path, error, _ACCEPTED) from None
     if largest > LARGEST:
         raise unusable(path, f"{largest:,} bytes of arrays", f"at most {LARGEST:,}")
@@ -100,20 +113,25 @@ def _check_hdf5(path: Path) -> bool:
     return True
 
 
-def _sizes(path: Path, group: Any) -> Iterator[int]:
+def _sizes(path: Path, file: Any) -> Iterator[int]:
+    """The bytes of every array, however deep; a group is looked into once, since groups may hold each other."""
     import h5py
 
-    for name in group:
-        link = group.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
-            raise unusable(path, f"a link to elsewhere, '{name}'", _ACCEPTED)
-        member = group[name]
-        if isinstance(member, h5py.Group):
-            yield from _sizes(path, member)
-        elif member.external or member.is_virtual:
-            raise unusable(path, f"an array in another file, '{name}'", _ACCEPTED)
-        else:
-            yield member.size * member.dtype.itemsize
+    todo = [file["/"]]
+    seen = set(todo)
+    while todo:
+        group = todo.pop()
+        for name in group:
+            if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+                raise unusable(path, f"a link to elsewhere, '{name}'", _ACCEPTED)
+            member = group[name]
+            if isinstance(member, h5py.Group) and member not in seen:
+                seen.add(member)
+                todo.append(member)
+            elif isinstance(member, h5py.Dataset):
+                if member.external or member.is_virtual:
+                    raise unusable(path, f"an array in another file, '{name}'", _ACCEPTED)
+                yield member.size * member.dtype.itemsize
 
 
 def _refuse_code(path: Path, config: Any) -> None:
@@ -158,7 +176,8 @@ def _application(path: Path, said: Said, described: WeightsFile) -> Any:
             try:
                 arguments = said.network_args or described.arguments
                 build = getattr(keras.applications, name)
-                size = {"input_shape": (said.image_size, said.image_size, 3)} if said.image_size else {}
+                sides = (said.image_size, said.image_size) if said.image_size else described.input_size
+                size = {"input_shape": (*sides, 3)} if sides else {}
                 model = build(weights=None, **{"classes": len(said.labels), **size, **arguments})
                 model.load_weights(str(path))
                 return model

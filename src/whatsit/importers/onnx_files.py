@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from whatsit import sources
 from whatsit.errors import WhatsitError
@@ -24,6 +24,7 @@ from whatsit.runtime.onnxruntime_engine import ForeignGraph
 _ACCEPTED = "a whole ONNX file of an image classifier, with its weights inside"
 _LARGEST = 2_000_000_000  # bytes, what protobuf holds
 _INTEGER_OPERATORS = ("QLinear", "ConvInteger", "MatMulInteger", "QuantizeLinear", "DynamicQuantizeLinear")
+_DEQUANTISING = ("DequantizeLinear", "QLinearConv")  # scale and zero point are their second and third inputs
 _STEP = 1 / 256  # of answers in eight bits
 _PIXELS = (TensorProto.UINT8, TensorProto.INT8)
 
@@ -41,14 +42,17 @@ def bring(
         preprocess = said.framed(known_geometry)
     else:
         preprocess = said.geometry(path, size)
-    name, scaling = ("0..255", None) if dtype in _PIXELS else said.scaling_for(path, known_scaling)
+    if dtype in _PIXELS:
+        name, scaling = "0..255", None
+        said.refuse_other_scaling(path, _input_scale(model.graph), offset=128 if dtype == TensorProto.INT8 else 0)
+    else:
+        name, scaling = said.scaling_for(path, known_scaling)
     output = _output(path, model, preprocess, Ends(layout, dtype, scaling, "logits"), said)
-    graph = _runnable(path, model, output)
     return bring_graph(
         path,
         model,
         output,
-        graph.run,
+        None,
         Ends(layout, dtype, scaling, "logits"),
         said,
         preprocess,
@@ -61,7 +65,7 @@ def bring_graph(
     path: Path,
     model: onnx.ModelProto,
     output: str,
-    run: Run,
+    run: Run | None,
     ends: Ends,
     said: Said,
     preprocess: Preprocess,
@@ -69,24 +73,30 @@ def bring_graph(
     quantised: float | None = None,
     licence: str | None = None,
 ) -> Brought:
-    """Wrap a foreign graph. `run` is the original: values of the graph's input for N pictures -> its answers [N, ...].
+    """Wrap a foreign graph. `run` is the original: values of the graph's input for N pictures -> its answers [N, ...];
+    None where it is the graph itself.
 
     What `ends` says about the scores is found here, from the graph and a few answers.
     """
     photos = sample_pictures(preprocess)
     values = Ends(ends.layout, ends.dtype, ends.scaling, "logits").values(photos)
-    answers = ends.scale * (run(values) - np.float32(ends.zero))
+    many = _takes_many(model, output, values)
+    run = run or _itself(path, model, output, many)
+    raw = run(values)
+    if len(raw) != len(photos):
+        value = f"{len(raw)} answers to {len(photos)} pictures"
+        raise unusable(path, value, "one row of scores for each picture", "Export the classifier alone.")
+    answers = ends.scale * (raw - np.float32(ends.zero))
     scores = scores_of(path, model.graph, output, answers)
     labels = said.labels_for(path, answers[0].size)
     ends = Ends(ends.layout, ends.dtype, ends.scaling, scores, ends.scale, ends.zero)
     parameters = sum(int(np.prod(tensor.dims)) for tensor in model.graph.initializer)
-    batch = None if _takes_many(model, output, values) else 1
 
     def original(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         return ends.probabilities(run(ends.values(pictures)))
 
     return Brought(
-        graph=wrap(model, output, ends, preprocess.size, batch),
+        graph=wrap(model, output, ends, preprocess.size, None if many else 1),
         original=original,
         labels=labels,
         preprocess=preprocess,
@@ -172,12 +182,54 @@ def _output(path: Path, model: onnx.ModelProto, preprocess: Preprocess, ends: En
     if len(names) == 1:
         return names[0]
     values = ends.values(sample_pictures(preprocess)[:1])
-    sizes = {name: _runnable(path, model, name).run(values)[0].size for name in names}
+    sizes = {name: _size(path, _runnable(path, model, name), values) for name in names}
     fitting = [name for name in names if said.labels is not None and sizes[name] == len(said.labels)]
     if len(fitting) == 1:
         return fitting[0]
     shown = ", ".join(f"{name} ({size})" for name, size in list(sizes.items())[:5])
     raise unusable(path, f"{len(names)} outputs: {shown}", "one output, a score for each class", "Export one output.")
+
+
+def _size(path: Path, graph: ForeignGraph, values: NDArray[np.generic]) -> int:
+    """How many scores a picture has in the graph's output; none in one of words, maps or a single number for all."""
+    try:
+        return int(graph.run(values)[0].size)
+    except (ValueError, TypeError, IndexError):
+        return 0
+    except Exception as error:
+        raise _no_answer(path, values, error) from None
+
+
+def _itself(path: Path, model: onnx.ModelProto, output: str, many: bool) -> Run:
+    """The graph as its own original, asked one picture at a time where it does not take `many`."""
+    graph = _runnable(path, model, output)
+
+    def run(values: NDArray[np.generic]) -> NDArray[np.float32]:
+        try:
+            return graph.run(values) if many else np.concatenate([graph.run(value[None]) for value in values])
+        except Exception as error:
+            raise _no_answer(path, values, error) from None
+
+    return run
+
+
+def _no_answer(path: Path, values: NDArray[np.generic], error: Exception) -> WhatsitError:
+    """For whatever ONNX Runtime raises, and for answers that are no numbers."""
+    shape = "x".join(str(side) for side in values.shape[1:])
+    hint = "Check --image-size if you gave it; else export the classifier again."
+    return unusable(path, error, f"a graph that answers a picture of {shape} with numbers", hint)
+
+
+def _input_scale(graph: onnx.GraphProto) -> tuple[float, float]:
+    """Scale and zero point of an input of integers, (1, 0) where its first operator does not tell."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    source = real_inputs(graph)[0].name
+    for node in graph.node:
+        if node.op_type in _DEQUANTISING and node.input[0] == source and constants.keys() >= set(node.input[1:3]):
+            told = [numpy_helper.to_array(constants[name]) for name in node.input[1:3]]
+            if all(value.size == 1 for value in told):
+                return told[0].item(), told[1].item() if len(told) == 2 else 0.0
+    return 1.0, 0.0
 
 
 def _runnable(path: Path, model: onnx.ModelProto, output: str) -> ForeignGraph:
@@ -188,15 +240,14 @@ def _runnable(path: Path, model: onnx.ModelProto, output: str) -> ForeignGraph:
 
 
 def _takes_many(model: onnx.ModelProto, output: str, values: NDArray[np.generic]) -> bool:
-    """Whether several pictures at once are answered at all: some exporters fix the number deep inside the graph."""
+    """Whether several pictures at once are answered, each: some exporters fix the number deep inside the graph."""
     first = real_inputs(model.graph)[0].type.tensor_type.shape.dim[0]
     if first.dim_value == 1:
         return False
     try:
-        ForeignGraph(model.SerializeToString(), output).run(values)
+        return len(ForeignGraph(model.SerializeToString(), output).run(values)) == len(values)
     except Exception:  # its errors share no base class
         return False
-    return True
 
 
 def _computes_in_integers(graph: onnx.GraphProto) -> bool:

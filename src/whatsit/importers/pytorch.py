@@ -64,10 +64,8 @@ def bring_state(
     from whatsit.training.torch_engine import brought_networks
 
     built = brought_networks.build(network, arguments, state, path.name)
-    size = described.input_size if described and described.input_size else built.size
-    usual = said.image_size or size[0]
     known = geometry if said.image_size is None else None
-    preprocess = said.framed(known) if known else said.geometry(path, (None, None), usual, described)
+    preprocess = said.framed(known) if known else said.geometry(path, (None, None), built.size, described)
     return bring_module(
         path,
         said,

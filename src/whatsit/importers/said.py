@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
+
 from whatsit.errors import OptionError
+from whatsit.importers.unusable import unusable
 from whatsit.preprocess import SCALINGS, Fit, Interpolation, Preprocess, Scaling, scaling_called, scaling_named
 from whatsit.weights import WeightsFile
 
@@ -58,15 +61,39 @@ class Said:
             raise missing(path, "how pixel values were scaled in training", f"--preprocess with one of {names}")
         return scaling_called(name), scaling_named(name)
 
+    def refuse_other_scaling(self, path: Path, quantisation: tuple[float, float], offset: int) -> None:
+        """For a file whose integers are pixels less `offset`, and which tells their scale and zero point.
+
+        What they stand for is in the file, so a --preprocess may only repeat it. Raises ModelFileError.
+        """
+        if self.preprocess is None:
+            return
+        scaling = scaling_named(self.preprocess)
+        pixels = np.arange(256)
+        means = quantisation[0] * (pixels - offset - quantisation[1])
+        for mean, std in zip(scaling.mean, scaling.std, strict=True):
+            wanted = (pixels / 255 - mean) / std
+            if scaling.bgr or np.abs(means - wanted).max() > 2 * quantisation[0]:
+                raise unusable(
+                    path,
+                    f"--preprocess {self.preprocess}",
+                    f"pixel values as they are; the file takes them to mean {means[0]:.3g} to {means[-1]:.3g}",
+                    "Leave --preprocess out.",
+                )
+
     def geometry(
         self,
         path: Path,
         size: tuple[int | None, int | None],
-        usual: int | None = None,
+        usual: tuple[int, int] | None = None,
         described: WeightsFile | None = None,
     ) -> Preprocess:
-        """The input's geometry from the graph's height and width, None where it takes any."""
-        height, width = (side or self.image_size or usual for side in size)
+        """The input's geometry from the graph's height and width, None where it takes any.
+
+        What the user said goes before the description's size, and that before the `usual` one.
+        """
+        known = (described.input_size if described else None) or usual or (None, None)
+        height, width = (side or self.image_size or other for side, other in zip(size, known, strict=True))
         if height is None or width is None:
             raise missing(path, "the size of its pictures", "--image-size with the pixels a side")
         if self.image_size is not None and (height, width) != (self.image_size, self.image_size):

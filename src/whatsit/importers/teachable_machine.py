@@ -25,7 +25,9 @@ _ACCEPTED = f"a zip from Teachable Machine (image project) with {_LABELS} and {'
 def bring(path: Path, said: Said) -> Brought:
     """Read a Teachable Machine export. Raises ModelFileError for any other zip."""
     with tempfile.TemporaryDirectory() as folder:
-        model, text = _unpacked(path, Path(folder))
+        name, content, text = _unpacked(path)
+        model = Path(folder) / name
+        model.write_bytes(content)
         if said.labels is None:
             said = replace(said, labels=labels.distinct(_names(path, text)))
         try:
@@ -37,8 +39,8 @@ def bring(path: Path, said: Said) -> Brought:
     return replace(brought, recipe={**brought.recipe, "format": "teachable machine"}, weights=origin)
 
 
-def _unpacked(path: Path, folder: Path) -> tuple[Path, str]:
-    """Write the model into `folder` under its own plain name; returns it with the text of labels.txt."""
+def _unpacked(path: Path) -> tuple[str, bytes, str]:
+    """The model's own plain name and content, and the text of labels.txt."""
     with open_zip(path) as archive:
         inside = {Path(name).name: name for name in archive.namelist()}
         model = next((name for name in _MODELS if name in inside), None)
@@ -46,11 +48,9 @@ def _unpacked(path: Path, folder: Path) -> tuple[Path, str]:
             found = ", ".join(sorted(inside)[:5]) or "nothing"
             raise unusable(path, f"a zip that holds {found}", _ACCEPTED, "Unpack it and import the model file inside.")
         try:
-            text = archive.read(inside[_LABELS]).decode("utf-8-sig")
-            (folder / model).write_bytes(archive.read(inside[model]))
+            return model, archive.read(inside[model]), archive.read(inside[_LABELS]).decode("utf-8-sig")
         except (ValueError, zipfile.BadZipFile) as error:
             raise unusable(path, error, _ACCEPTED) from None
-    return folder / model, text
 
 
 def _names(path: Path, text: str) -> list[str]:

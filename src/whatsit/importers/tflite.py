@@ -15,7 +15,6 @@ from whatsit.importers.quiet import before_tensorflow, quiet
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
 from whatsit.importers.wrapping import Ends
-from whatsit.preprocess import Scaling, scaling_named
 
 _OPSET = 13
 _STEP = 1 / 256  # of answers in eight bits
@@ -38,7 +37,7 @@ def bring(path: Path, said: Said, known_scaling: str | None = None) -> Brought:
         name, scaling = said.scaling_for(path, known_scaling)
     else:
         name, scaling = "0..255", None
-        _refuse_other_scaling(path, said, original.input_scale, offset=128 if dtype == TensorProto.INT8 else 0)
+        said.refuse_other_scaling(path, original.input_scale, offset=128 if dtype == TensorProto.INT8 else 0)
     return bring_graph(
         path,
         model,
@@ -116,21 +115,3 @@ def _converted(path: Path) -> Any:
     raise unusable(
         path, reason, "operators that tf2onnx converts", "Export the model as ONNX, or bring the Keras file."
     )
-
-
-def _refuse_other_scaling(path: Path, said: Said, quantisation: tuple[float, float], offset: int) -> None:
-    """The file's integers are pixels, and what they stand for is in the file; a --preprocess may only repeat it."""
-    if said.preprocess is None:
-        return
-    scaling: Scaling = scaling_named(said.preprocess)
-    pixels = np.arange(256)
-    means = quantisation[0] * (pixels - offset - quantisation[1])
-    for mean, std in zip(scaling.mean, scaling.std, strict=True):
-        wanted = (pixels / 255 - mean) / std
-        if scaling.bgr or np.abs(means - wanted).max() > 2 * quantisation[0]:
-            raise unusable(
-                path,
-                f"--preprocess {said.preprocess}",
-                f"pixel values as they are; the file takes them to mean {means[0]:.3g} to {means[-1]:.3g}",
-                "Leave --preprocess out.",
-            )
