@@ -115,6 +115,15 @@ def test_a_hub_that_fails_poisons_nothing(
     assert pretrained.locate(NAME).path.exists()
 
 
+def test_a_hub_that_wants_a_day_is_not_slept_through(hub: FileServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    hub.retry_after, hub.asked = "86400", ["429", "well"]
+    assert pretrained.locate(NAME).path.exists()
+    assert downloads.LONGEST_PAUSE in slept
+    assert max(slept) == downloads.LONGEST_PAUSE
+
+
 def test_a_busy_hub_is_asked_again(hub: FileServer, cache: Path) -> None:
     hub.asked, hub.behaviours = ["429", "well"], ["429", "breaks off", "well"]
     assert pretrained.locate(NAME).path.exists()
