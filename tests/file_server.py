@@ -10,14 +10,14 @@ from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 
-Behaviour = Literal["well", "404", "429", "500", "breaks off", "corrupt", "plain"]
+Behaviour = Literal["well", "404", "429", "500", "breaks off", "corrupt", "plain", "untagged"]
 
 
 class FileServer:
     """`files` by path. Each GET takes the next of `behaviours`, and the last one for ever after.
 
     HEAD answers as the hub does, with the right SHA-256, and takes the next of `asked` in the same way. "plain" knows
-    nothing of ranges and sends the whole file.
+    nothing of ranges and sends the whole file. "untagged" names no version of the file.
     """
 
     def __init__(self, files: dict[str, bytes]) -> None:
@@ -69,10 +69,14 @@ def serving(files: dict[str, bytes]) -> Iterator[FileServer]:
             if behaviour == "plain" or self.headers.get("If-Range", f'"{digest}"') != f'"{digest}"':
                 wanted = ""
             begin = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted else 0
+            if wanted and begin >= len(data):
+                self.refuse(416)
+                return
             body = data[begin:]
             self.send_response(206 if wanted else 200)
             self.send_header("Content-Length", str(len(body)))
-            self.send_header("ETag", f'"{digest}"')
+            if behaviour != "untagged":
+                self.send_header("ETag", f'"{digest}"')
             self.send_header("X-Repo-Commit", "0" * 40)
             if wanted:
                 self.send_header("Content-Range", f"bytes {begin}-{len(data) - 1}/{len(data)}")

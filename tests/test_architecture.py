@@ -13,11 +13,11 @@ SOURCE = ROOT / "src" / "whatsit"
 
 # The flow. A module may import from its own place and from places before it.
 FLOW = [
-    {"errors", "events", "version", "storage", "cache"},
+    {"errors", "events", "version", "storage", "cache", "downloads"},
     {"images"},
     {"dataset", "sources"},
     {"doctor"},
-    {"preprocess", "catalogue", "weights", "downloads"},
+    {"preprocess", "catalogue", "weights"},
     {"augmentation", "recipe", "wishes"},
     {"training"},
     {"evaluation"},
@@ -45,7 +45,7 @@ HOMES = {
     "uvicorn": {"apps/web", "apps/server"},
     "tkinter": {"apps/desktop"},
     "onnxruntime": {"runtime/onnxruntime_engine.py"},
-    "sklearn": {"sources.py", "transfer/head.py"},
+    "sklearn": {"sources", "transfer/head.py"},
     "threadpoolctl": {"transfer/head.py"},
     "matplotlib": {"evaluation/plots.py"},
     "jinja2": {"evaluation/page.py"},

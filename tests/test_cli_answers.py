@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -371,6 +372,7 @@ def test_evaluate_says_accuracy_interval_and_baseline(
     assert "Accuracy 90.0% (95 % interval 59.6% to 98.2%, 9 of 10) on all pictures" in captured.out
     assert "always answering 'red' gives 70.0%" in captured.out
     assert "1 times 'red' was taken for 'green'" in captured.out
+    assert re.search(r"^Loss 0\.\d{3} \(mean cross-entropy\)$", captured.out, re.MULTILINE)
     assert captured.err == ""
 
 
@@ -389,6 +391,34 @@ def test_evaluate_json_is_the_last_line(model: Path, make_photos: MakePhotos, ca
     assert result["known_from_training"] == 0
     assert list(result["unreadable_pictures"]) == ["test/red/broken.png"]
     assert "unreadable: test/red/broken.png: " in captured.err
+
+
+def test_evaluate_gives_the_mean_cross_entropy_of_the_answers(
+    model: Path, make_photos: MakePhotos, tmp_path: Path, capsys: Capture
+) -> None:
+    """Two right answers at the score that --out tells, and nothing else."""
+    photos = make_photos(red=1, blue=1)
+    assert run("evaluate", "-m", model, photos, "--json", "--out", tmp_path / "rows.csv") == 0
+    out = capsys.readouterr().out
+    scores = [float(row["score"]) for row in csv.DictReader((tmp_path / "rows.csv").read_text().splitlines())]
+    loss = json.loads(out.splitlines()[-1])["loss"]
+    assert loss == pytest.approx(-np.log(scores).mean(), abs=1e-5)
+    assert f"Loss {loss:.3f} " in out
+
+
+def test_a_model_file_from_before_the_loss_was_measured_is_still_read(
+    make_photos: MakePhotos, tmp_path: Path, capsys: Capture
+) -> None:
+    from whatsit.runtime import OpenModel
+    from whatsit.runtime.judging import evaluate
+    from whatsit.sources import open_data
+
+    photos = make_photos(red=2, green=2)
+    measured = evaluate(OpenModel(write_tiny_model(tmp_path / "new.onnx")), open_data(photos)).report.to_json()
+    assert measured.pop("loss") > 0
+    old = write_tiny_model(tmp_path / "old.onnx", measured=measured)
+    for command in (["show", old], ["verify", old], ["evaluate", "-m", old, photos]):
+        assert run(*command) == 0, capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["val", "validation"])

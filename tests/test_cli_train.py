@@ -204,6 +204,25 @@ def test_bad_input_gets_one_clear_line(
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
+def test_a_missed_target_is_said_with_its_distance_and_the_model_is_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = whatsit_("train", "digits", "--target", "0.999", "--epochs", 1, "--out", out, "--json")
+    assert done.returncode == 3, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result["target"] == 0.999
+    points = 100 * (0.999 - result["test_accuracy"])
+    assert done.stderr.splitlines()[-1].startswith("error: the target was not reached: got a test accuracy of ")
+    assert f"{points:.2f} points below it; accepted: at least 99.90%. The model is kept." in done.stderr
+    assert whatsit_("verify", out / "model.onnx").returncode == 0
+
+
+def test_a_reached_target_is_a_success(make_photos: Callable[..., Path], tmp_path: Path) -> None:
+    done = whatsit_("train", make_photos(red=30, green=30), "--target", "0.6", "--out", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["stopped"] == "target"
+    assert "with the target reached on validation" in done.stdout
+
+
 def test_demo_without_the_page_reaches_its_accuracy(tmp_path: Path) -> None:
     done = whatsit_("demo", "--no-page", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

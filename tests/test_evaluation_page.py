@@ -162,6 +162,7 @@ def test_the_headline_says_how_good_on_what_and_against_what(page: Page) -> None
     assert f"Always answering “{report.baseline_label}”" in headline
     assert plain(f"would be right {percent(report.baseline)} of the time. {verdict(report)}") in headline
     assert plain(promise(report, CALIBRATION)) in headline
+    assert f"test loss (nats) {report.loss:.3f}" in headline
 
 
 def test_the_page_opens_offline(html: str, page: Page) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -12,9 +13,12 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny_model import write_tiny_model
 
 ROOT = Path(__file__).parents[1]
@@ -85,6 +89,50 @@ def test_beer_or_wings_goes_from_folders_to_plotted_predictions(
     assert (tmp_path / "predictions.png").stat().st_size > 5_000
     assert (tmp_path / "runs" / "beer_or_wings" / "report.html").exists()
     assert (tmp_path / "runs" / "beer_or_wings" / "model.keras").exists() == (framework == "keras")
+
+
+@pytest.fixture
+def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CIFAR-10's six files with 40 pictures each, whose class is a brightness, in place of the authors' 10,000."""
+    from whatsit.sources.published import PUBLISHED
+
+    random = np.random.default_rng(0)
+    known = PUBLISHED["cifar10"]
+    for part in known.parts:
+        records = [
+            bytes([n % 10]) + random.integers(20 * (n % 10), 20 * (n % 10) + 60, 3072, np.uint8).tobytes()
+            for n in range(40)
+        ]
+        (tmp_path / part.files[0]).write_bytes(b"".join(records))
+    archives = tuple(replace(archive, members=dict.fromkeys(archive.members, "")) for archive in known.archives)
+    parts = tuple(replace(part, pictures=40) for part in known.parts)
+    monkeypatch.setitem(PUBLISHED, "cifar10", replace(known, archives=archives, parts=parts))
+    return tmp_path
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_cifar10_from_scratch_gives_loss_accuracy_curves_and_drawn_answers(
+    framework: str,
+    small_cifar10: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pytest.importorskip(framework, reason=f"needs the extra for {framework}")
+    monkeypatch.chdir(tmp_path)
+    options = ["--data-dir", str(small_cifar10), "--framework", framework, "--epochs", "2"]
+    monkeypatch.setattr(sys, "argv", ["cifar10_from_scratch.py", *options])
+    runpy.run_path(str(EXAMPLES / "cifar10_from_scratch.py"), run_name="__main__")
+    said = capsys.readouterr().out
+    assert re.search(r"^Test loss \d\.\d{3}, test accuracy \d+\.\d%$", said, re.MULTILINE)
+    assert re.search(r"^With 95 % confidence between \d+\.\d% and \d+\.\d%$", said, re.MULTILINE)
+    run = Path("runs", "cifar10")
+    assert f"Curves: {run / 'curves.png'}, or in TensorBoard: whatsit tensorboard {run}" in said
+    for picture in (run / "curves.png", Path("predictions.png")):
+        with Image.open(picture) as image:
+            assert min(image.size) > 500
+    assert list((run / "tensorboard").rglob("*.tfevents.*"))
 
 
 @pytest.mark.train

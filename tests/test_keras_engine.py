@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 if find_spec("keras") is None:
     pytest.skip("needs the 'keras' extra", allow_module_level=True)
 
+from whatsit.augmentation import Augmentation
 from whatsit.errors import DataError, OptionError, WeightsError
 from whatsit.evaluation.calibration import softmax
 from whatsit.preprocess import SCALINGS, Preprocess, scaling_named
-from whatsit.recipe import Augmentation, Facts, Recipe, choose
+from whatsit.recipe import Facts, Recipe, choose
 from whatsit.training import course
 from whatsit.training.engine import Head
 from whatsit.training.keras_engine import KerasEngine, batches, checkpoint, export, loop, networks, optim

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
+from whatsit.dataset import near_duplicates
 from whatsit.dataset.near_duplicates import SIMILARITY, connected, copies, detail
 
 LARGE = 100
@@ -123,6 +124,51 @@ def test_pairs_tie_together_exactly_what_comparing_all_pairs_does(monkeypatch: p
         assert connected(40, found) == connected(40, every)
         assert set(found) <= set(every)
         assert len(found) == 40 - len(connected(40, every))
+
+
+def every_pair_compared(thumbs: NDArray[np.uint8], contents: list[str], sizes: NDArray[np.int32]) -> list[list[int]]:
+    """The sets, by the definition."""
+    vectors = detail(thumbs) * (sizes.max(axis=1, keepdims=True) >= 16)
+    alike = np.argwhere(np.triu(vectors @ vectors.T > SIMILARITY, 1))
+    first = {content: i for i, content in reversed(list(enumerate(contents)))}
+    return connected(len(thumbs), [*alike.tolist(), *((first[content], i) for i, content in enumerate(contents))])
+
+
+def noisy(n: int, deviation: float, seed: int) -> NDArray[np.uint8]:
+    """n pictures of 150 scenes, each with so much noise that some pairs lie just above the edge and some below."""
+    rng = np.random.default_rng(seed)
+    scenes = thumbnails(*(scene(number) for number in range(150)))[rng.integers(0, 150, n)]
+    return np.clip(scenes + rng.normal(0, deviation, scenes.shape), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("many", [0, 2048])
+@pytest.mark.parametrize("kind", ["random", "structured", "flat", "few details", "mixed"])
+def test_the_short_way_finds_what_comparing_every_pair_does(
+    kind: str, many: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(near_duplicates, "_MANY", many)
+    monkeypatch.setattr(near_duplicates, "_BLOCK", 250)
+    rng = np.random.default_rng(3)
+    made = {
+        "random": random_thumbs(700),
+        "structured": noisy(700, 6, 1),
+        "flat": np.full((300, 16, 16, 3), 77, np.uint8),
+        "few details": np.repeat(np.repeat(random_thumbs(500)[:, ::8, ::8], 8, axis=1), 8, axis=2) // 3 * 3 + 7,
+    }
+    made["mixed"] = np.concatenate([thumbs[:150] for thumbs in made.values()] + [noisy(200, 3, 2)])
+    thumbs = made[kind]
+    sizes = rng.integers(14, 40, (len(thumbs), 2)).astype(np.int32)
+    contents = [str(number) for number in rng.integers(0, 5000, len(thumbs))]
+    assert connected(len(thumbs), copies(contents, thumbs, sizes)) == every_pair_compared(thumbs, contents, sizes)
+
+
+def test_short_vectors_never_seem_less_alike_than_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(near_duplicates, "_MANY", 100)
+    vectors = detail(np.concatenate([noisy(300, 6, 1), random_thumbs(100), random_thumbs(1) * 0]))
+    short = near_duplicates._shortened(vectors)
+    assert short.shape == (401, 32)
+    assert (short @ short.T >= vectors @ vectors.T - 1e-5).all()
+    assert (short[-1] == 0).all()
 
 
 def test_each_of_many_copies_is_paired_with_the_first() -> None:

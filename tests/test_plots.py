@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 from pathlib import Path
 
 import matplotlib
@@ -133,6 +134,49 @@ def test_the_png_is_white_and_large_enough_to_read(history: list[EpochEnded], tm
         assert image.format == "PNG"
         assert min(image.size) >= 600
         assert image.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
+
+
+def test_the_rate_is_read_off_its_highest_value(history: list[EpochEnded]) -> None:
+    assert "0.001" in words(learning_curves(history))
+    assert "3e-05" in words(learning_curves([replace(epoch(1), learning_rate=3e-5)]))
+
+
+def test_epochs_are_counted_in_round_steps(history: list[EpochEnded]) -> None:
+    many = [epoch(number, of=50) for number in range(1, 51)]
+    assert {"10", "20", "30", "40", "50"} <= set(words(learning_curves(many)))
+
+
+def shown(title: str, side: int = 32) -> plots.Shown:
+    return plots.Shown(np.random.default_rng(0).integers(0, 255, (side, side, 3), np.uint8), title, True)
+
+
+def test_an_answer_is_shown_with_its_score_and_the_truth() -> None:
+    picture = shown("").picture
+    assert plots.answered(picture, "cat", 0.93, "dog")[1:] == ("cat (93 %)\nis dog", False)
+    assert plots.answered(picture, "cat", 0.9999, "cat")[1:] == ("cat (> 99 %)\nis cat", True)
+
+
+def test_small_pictures_are_smoothed_when_they_are_enlarged_and_large_ones_left_to_matplotlib() -> None:
+    small, large = plots.picture_grid([shown("a"), shown("b", side=400)]).axes
+    assert small.images[0].get_interpolation() == "lanczos"
+    assert large.images[0].get_interpolation() != "lanczos"
+
+
+def test_long_titles_stay_above_their_picture_and_dollar_signs_are_no_formulas(tmp_path: Path) -> None:
+    figure = plots.picture_grid([shown("one $x \\frac{ $ and " + "many words " * 6), shown("long" * 20)])
+    figure.savefig(tmp_path / "grid.png")
+    renderer = figure._get_renderer()  # type: ignore[attr-defined]
+    first, second = (axes.title.get_window_extent(renderer) for axes in figure.axes)
+    assert first.x1 < second.x0
+    assert first.x0 >= 0
+    assert second.x1 <= figure.bbox.width
+
+
+@pytest.mark.parametrize(("number", "columns"), [(1, 1), (3, 3), (4, 4), (9, 4)])
+def test_pictures_fill_the_width_of_the_figure(number: int, columns: int, tmp_path: Path) -> None:
+    figure = plots.picture_grid([shown("a")] * number)
+    figure.savefig(tmp_path / "grid.png")
+    assert figure.axes[0].get_window_extent().width > 0.85 * figure.bbox.width / columns
 
 
 def judged(score: float, right: bool) -> Judged:

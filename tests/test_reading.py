@@ -151,6 +151,30 @@ def test_progress_reaches_the_end(make_photos: Callable[..., Path]) -> None:
     assert seen[-1] == Progress("reading pictures", 6, 6)
 
 
+@pytest.mark.parametrize("small", [0, 1 << 16])
+def test_small_arrays_are_read_alike_with_threads_and_without(small: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    arrays = [rng.integers(0, 256, shape, np.uint8) for shape in [(32, 32, 3), (28, 28), (40, 20, 3)] * 5]
+    arrays[4] = np.zeros((3, 3, 7), np.uint8)
+    events: list[Event] = []
+    monkeypatch.setattr(dataset.reading, "_SMALL", small)
+    pools: list[int] = []
+    pool = dataset.reading.ThreadPoolExecutor
+    monkeypatch.setattr(dataset.reading, "ThreadPoolExecutor", lambda n: pools.append(n) or pool(n))
+    data = read(from_pairs(arrays, ["a"] * 15), events.append)
+    assert bool(pools) == (small == 0)
+    assert [one.name for one in data.unreadable] == ["pictures/00004"]
+    good = [array for array in arrays if array.shape != (3, 3, 7)]
+    assert [sample.content for sample in data.samples] == [content_hash(array) for array in good]
+    assert data.sizes is not None
+    assert data.sizes.tolist() == [list(array.shape[:2]) for array in good]
+    assert data.thumbnails is not None
+    for array, thumbnail in zip(good, data.thumbnails, strict=True):
+        whole = Image.fromarray(images.load(array))
+        np.testing.assert_array_equal(thumbnail, np.asarray(whole.resize((16, 16), Image.Resampling.BOX)))
+    assert [event.done for event in events if isinstance(event, Progress)] == list(range(1, 16))
+
+
 class TestFingerprint:
     def test_same_contents_and_labels_whatever_names_and_order(self, make_photos: Callable[..., Path]) -> None:
         folder = make_photos(red=3, green=3)

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import tomli_w
 
+from whatsit.augmentation import Augmentation
 from whatsit.errors import OptionError, WeightsError
 from whatsit.preprocess import Preprocess
-from whatsit.recipe import Augmentation, Facts, Recipe, choose, default_model, for_pretrained, with_epochs
+from whatsit.recipe import Facts, Recipe, choose, for_pretrained, learns_from_scratch, with_epochs
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Wishes, check_positive, network_arguments, seconds
 
@@ -122,7 +123,7 @@ def test_the_tutorial_takes_what_is_given_besides() -> None:
 
 def test_the_small_network_takes_no_arguments() -> None:
     with pytest.raises(OptionError, match="--network-arg"):
-        chosen(Wishes(network_args={"a": 1}))
+        chosen(Wishes(model="small", network_args={"a": 1}))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_the_small_network_takes_no_arguments() -> None:
     [
         Wishes(recipe="nonsense"),  # type: ignore[arg-type]
         Wishes(framework="tensorflow"),  # type: ignore[arg-type]
-        Wishes(optimizer="adam"),  # type: ignore[arg-type]
+        Wishes(optimizer="lion"),  # type: ignore[arg-type]
         Wishes(augment="heavy"),  # type: ignore[arg-type]
         Wishes(ema=1),
         Wishes(mixup=-1),
@@ -163,10 +164,10 @@ def test_a_network_goes_by_its_catalogue_name_and_the_frameworks(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("facts", "model"), [(replace(SQUARE, height=64, width=48), "small"), (replace(SQUARE, height=65), "mobilenet_v2")]
+    ("facts", "scratch"), [(replace(SQUARE, height=64, width=48), True), (replace(SQUARE, height=65), False)]
 )
-def test_small_pictures_are_learned_from_scratch_and_others_by_transfer(facts: Facts, model: str) -> None:
-    assert default_model(facts) == model
+def test_small_pictures_are_learned_from_scratch_and_others_by_transfer(facts: Facts, scratch: bool) -> None:
+    assert learns_from_scratch(facts) is scratch
 
 
 def test_the_vgg16_tutorial_is_followed_to_the_letter() -> None:
@@ -242,8 +243,108 @@ def test_an_unknown_scaling_gets_the_known_ones() -> None:
         chosen(Wishes(preprocess="-1...1"))
 
 
+# ---- small pictures from scratch, and the CIFAR-10 tutorial
+
+
+def test_small_pictures_get_the_fast_recipe_unless_something_it_cannot_do_is_asked_for() -> None:
+    assert (chosen().name, chosen().model, chosen().optimizer) == ("fast", "compact", "muon")
+    for wishes in (
+        Wishes(optimizer="sgd"),
+        Wishes(learning_rate=0.1),
+        Wishes(augment="none"),
+        Wishes(mixup=0.2),
+        Wishes(ema=0.9),
+        Wishes(framework="keras"),
+        Wishes(preprocess="0..1"),
+        Wishes(model="small"),
+    ):
+        assert (chosen(wishes).name, chosen(wishes).model) == ("default", "small")
+        if wishes.model is None:
+            with pytest.raises(OptionError, match="--recipe fast"):
+                chosen(replace(wishes, recipe="fast"))
+
+
+def test_photos_get_the_fast_recipe_only_when_asked_and_are_shrunk() -> None:
+    assert chosen(facts=PHOTOS).name == "default"
+    assert chosen(Wishes(recipe="fast"), PHOTOS).preprocess.size == (64, 64)
+    assert chosen(Wishes(recipe="fast", image_size=48), PHOTOS).preprocess.size == (48, 48)
+
+
+@pytest.mark.parametrize(("target", "epochs"), [(0.8, 1), (0.85, 1), (0.9, 4), (0.94, 12), (0.99, 12)])
+def test_a_target_chooses_the_length_of_the_schedule(target: float, epochs: int) -> None:
+    facts = replace(SQUARE, n_train=48_000)
+    recipe, decisions = choose(Wishes(target=target), facts, None, "cpu")
+    assert (recipe.epochs, recipe.target) == (epochs, target)
+    why = next(decision.why for decision in decisions if "epochs" in decision.what)
+    assert ("longest" in why) is (target == 0.99)
+
+
+def test_a_budget_leaves_the_length_to_the_clock() -> None:
+    assert chosen(Wishes(budget=90.0)).epochs == 0
+
+
+@pytest.mark.parametrize("size", [0.0, 1.0, 94.0, -0.5])
+def test_a_target_is_an_accuracy(size: float) -> None:
+    with pytest.raises(OptionError, match=r"0\.94"):
+        check_positive(Wishes(target=size))
+
+
+def test_what_cannot_be_mirrored_is_not_looked_at_mirrored() -> None:
+    assert (chosen().views, chosen(facts=replace(SQUARE, grey=True)).views, chosen(Wishes(mirror=False)).views) == (
+        2,
+        1,
+        1,
+    )
+
+
+def test_coarse_pictures_come_first_where_there_is_something_to_leave_out() -> None:
+    sizes = {side: chosen(facts=replace(SQUARE, height=side, width=side)).start_size for side in (8, 24, 32, 64)}
+    assert sizes == {8: 0, 24: 0, 32: 24, 64: 48}
+
+
+def test_margins_grow_with_the_picture() -> None:
+    large = replace(SQUARE, n_train=48_000)
+    assert chosen(facts=large).augmentation == Augmentation(True, 0, 0, 0, 0, crop=2, alternate=True)
+    assert chosen(facts=replace(large, height=64, width=64)).augmentation.crop == 4
+    accurate = chosen(Wishes(recipe="accurate"), large)
+    assert (accurate.augmentation.crop, accurate.augmentation.cutout, accurate.views) == (4, 12, 6)
+
+
+def test_pictures_of_many_sizes_are_brought_to_one_and_it_is_said() -> None:
+    _, decisions = choose(Wishes(), replace(SQUARE, smallest=20, largest=300), None, "cpu")
+    assert any("20 to 300 pixels" in decision.why for decision in decisions)
+
+
+@pytest.mark.parametrize("framework", ["torch", "keras"])
+def test_the_cifar10_tutorial_is_followed_to_the_letter(framework: Any) -> None:
+    recipe = chosen(Wishes(recipe="tutorial", framework=framework), replace(SQUARE, n_train=48_000))
+    assert (recipe.model, recipe.last_layers, recipe.dropout) == ("tutorial_cnn", "tutorial", 0.5)
+    assert (recipe.optimizer, recipe.learning_rate, recipe.schedule) == ("adam", 1e-3, "constant")
+    assert (recipe.epochs, recipe.batch_size, recipe.scaling) == (30, 64, "0..1")
+    assert (recipe.label_smoothing, recipe.ema, recipe.weight_decay, recipe.mixup) == (0, 0, 0, 0)
+    assert recipe.augmentation == Augmentation(False, 0, 0, 0, 0)
+    assert recipe.patience >= 30
+    assert (recipe.framework, recipe.preprocess.size) == (framework, (32, 32))
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [Wishes(model="resnet18"), Wishes(weights=Path("w.pth")), Wishes(finetune="all"), Wishes(preprocess="-1..1")],
+)
+def test_the_cifar10_tutorial_trains_its_own_network_only(wishes: Wishes) -> None:
+    with pytest.raises(OptionError, match="--recipe tutorial"):
+        chosen(replace(wishes, recipe="tutorial"))
+
+
+def test_the_tutorials_network_can_be_trained_otherwise() -> None:
+    recipe = chosen(Wishes(model="tutorial_cnn"))
+    assert (recipe.name, recipe.last_layers, recipe.dropout) == ("default", "tutorial", 0.5)
+
+
 def test_a_recipe_survives_toml() -> None:
     for recipe in (
+        chosen(Wishes(target=0.9)),
+        chosen(Wishes(recipe="tutorial")),
         chosen(),
         chosen(facts=PHOTOS, weights=WEIGHTS),
         chosen(Wishes(model="vgg11", budget=5.0, network_args={"a": 1})),
@@ -252,9 +353,10 @@ def test_a_recipe_survives_toml() -> None:
 
 
 def test_larger_sets_get_fewer_epochs_and_larger_batches() -> None:
-    small, large = (chosen(facts=replace(SQUARE, n_train=n)) for n in (50, 50_000))
-    assert small.epochs > large.epochs
-    assert small.batch_size < large.batch_size
+    for wishes in (Wishes(), Wishes(model="small")):
+        small, large = (chosen(wishes, replace(SQUARE, n_train=n)) for n in (50, 50_000))
+        assert small.epochs > large.epochs
+        assert small.batch_size < large.batch_size
 
 
 def test_patience_follows_the_epochs() -> None:

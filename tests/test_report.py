@@ -65,6 +65,13 @@ def test_losses_add_up_to_the_log_loss(judged: tuple[Report, Any, Any]) -> None:
     report, probabilities, targets = judged
     expected = metrics.log_loss(targets, probabilities, labels=range(5))
     assert np.mean([picture.loss for picture in report.pictures]) == pytest.approx(expected, rel=1e-5)
+    assert report.loss == pytest.approx(expected, rel=1e-5)
+    assert json.loads(json.dumps(report.to_json()))["loss"] == report.loss
+
+
+def test_the_loss_is_finite_where_the_right_label_was_held_for_impossible() -> None:
+    report = judge(np.array([[1, 0], [1, 0]], np.float32), np.array([0, 1]), ["a", "b"], ["x", "y"])
+    assert report.loss == pytest.approx(-math.log(1e-12) / 2, rel=1e-5)
 
 
 def test_pictures_are_told_in_the_order_given(judged: tuple[Report, Any, Any]) -> None:

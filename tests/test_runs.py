@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 pytest.importorskip("tensorboard", reason="needs the 'train' extra")
 
@@ -17,7 +18,7 @@ from whatsit.recipe import Facts, Recipe, choose
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.wishes import Wishes
 
-RECIPE: Recipe = choose(Wishes(epochs=4), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
+RECIPE: Recipe = choose(Wishes(epochs=4, model="small"), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
 ORIGIN = Origin("photos", "", ("a", "b"), "f" * 64, "0.1.0", (("4 epochs", "because"),))
 SAMPLES = Dataset("photos", (Sample("a/1.png", Path("a/1.png"), "a", "train", content="c" * 64),), ("a", "b"))
 EPOCH = EpochEnded(1, 4, 0.5, 0.8, 0.6, 0.7, 0.001, 1.5, True)
@@ -103,6 +104,41 @@ def test_curves_are_written_while_the_run_goes_on_and_anew_when_it_resumes(tmp_p
         assert [row["epoch"] for row in csv.DictReader(run.history.read_text().splitlines())] == ["1", "2"]
         recorder.close()
     assert len(list((run.tensorboard / "train").iterdir())) == 1
+
+
+def test_the_curves_are_a_picture_when_the_run_ends_and_a_new_one_when_it_resumes(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    pictures = []
+    for epochs in (1, 3):
+        recorder = Recorder(run)
+        for number in range(1, epochs + 1):
+            recorder(replace(EPOCH, epoch=number))
+        recorder.close()
+        with Image.open(run.curves) as picture:
+            assert picture.format == "PNG"
+            pictures.append(picture.tobytes())
+    assert pictures[0] != pictures[1]
+    assert not list(run.path.glob(".*.part"))
+
+
+def test_without_epochs_there_is_no_picture_and_an_earlier_one_stays(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    Recorder(run).close()
+    assert not run.curves.exists()
+    run.history.write_text("epoch\n1\n")
+    run.curves.write_bytes(b"of the first epochs")
+    Recorder(run).close()  # a resumed run, broken off before its engine had said anything
+    assert run.curves.read_bytes() == b"of the first epochs"
+
+
+def test_a_run_that_was_discarded_does_not_come_back_as_a_picture(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    run.curves.write_bytes(b"of an attempt before")
+    recorder = Recorder(run)
+    recorder(EPOCH)
+    run.discard()
+    recorder.close()
+    assert not run.path.exists()
 
 
 def test_a_false_start_makes_room_but_nothing_of_the_users_is_touched(tmp_path: Path) -> None:

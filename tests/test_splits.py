@@ -74,6 +74,13 @@ class TestShares:
         assert counts(done, "a")[1] / 2000 == pytest.approx(0.3, abs=0.04)
         assert counts(done, "a")[2] / 2000 == pytest.approx(0.05, abs=0.02)
 
+    def test_a_data_set_can_have_a_share_of_its_own(self) -> None:
+        own = replace(data(pictures(2000, "a"), share=0.04), name="again")
+        done = complete(own)
+        assert counts(done, "a")[1] / 2000 == pytest.approx(0.04, abs=0.015)
+        assert counts(done, "a")[2] / 2000 == pytest.approx(0.04, abs=0.015)
+        assert counts(complete(own, validation=0.3), "a")[1] / 2000 == pytest.approx(0.3, abs=0.04)
+
     def test_copies_do_not_draw_towards_a_part(self) -> None:
         """A burst of ten goes to test as seldom as a single picture does."""
         samples = [picture(f"{burst}-{n}") for burst in range(400) for n in range(10)]

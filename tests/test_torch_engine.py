@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 torch = pytest.importorskip("torch", reason="needs the 'train' extra")
 
+from whatsit.augmentation import Augmentation  # noqa: E402
 from whatsit.errors import DataError, InterruptedEarlyError, OptionError, WeightsError  # noqa: E402
 from whatsit.evaluation.calibration import softmax  # noqa: E402
 from whatsit.events import EpochEnded, Event, Progress, ignore  # noqa: E402
 from whatsit.preprocess import Preprocess, scaling_named  # noqa: E402
-from whatsit.recipe import Augmentation, Facts, Recipe, choose  # noqa: E402
+from whatsit.recipe import Facts, Recipe, choose  # noqa: E402
 from whatsit.training import course  # noqa: E402
 from whatsit.training.engine import TrainingData  # noqa: E402
 from whatsit.training.torch_engine import TorchEngine, batches, checkpoint, networks, optim  # noqa: E402
@@ -29,7 +30,7 @@ LABELS = ("blue", "green", "red")
 
 
 def recipe_for(**changes: Any) -> Recipe:
-    recipe, _ = choose(Wishes(epochs=2, batch_size=16), Facts(48, 3, 1.0, 24, 24, False), None, "cpu")
+    recipe, _ = choose(Wishes(model="small", epochs=2, batch_size=16), Facts(48, 3, 1.0, 24, 24, False), None, "cpu")
     return replace(recipe, **changes)
 
 
@@ -130,7 +131,7 @@ def test_a_weights_file_that_runs_code_is_refused_unrun(tmp_path: Path) -> None:
 
 
 def test_the_small_network_takes_no_pretrained_weights(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="small network"):
+    with pytest.raises(WeightsError, match="network 'small'"):
         networks.build(recipe_for(weights=str(tmp_path / "w.pth")), 3)
 
 
@@ -138,9 +139,9 @@ def test_the_small_network_takes_no_pretrained_weights(tmp_path: Path) -> None:
 
 
 def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
-    pictures, targets = pixels(50, 8), np.arange(50)
+    pictures, targets = torch.from_numpy(pixels(50, 8)), torch.arange(50)
     first, again, second = (
-        np.concatenate([t.numpy() for _, t in batches.training_batches(pictures, targets, 8, 0, epoch)])
+        torch.cat([t for _, t in batches.training_batches(pictures, targets, STILL, 8, 0, epoch)]).tolist()
         for epoch in (1, 1, 2)
     )
     assert sorted(first) == list(range(50))
@@ -148,11 +149,56 @@ def test_an_epoch_shows_every_picture_once_in_an_order_of_its_own() -> None:
     assert list(first) != list(second)
 
 
-@pytest.mark.parametrize(("n", "size", "steps"), [(64, 16, 4), (65, 16, 4), (66, 16, 5), (3, 16, 1)])
-def test_a_last_batch_of_one_is_left_out_and_steps_say_so(n: int, size: int, steps: int) -> None:
-    found = list(batches.training_batches(pixels(n, 8), np.arange(n), size, 0, 1))
-    assert len(found) == steps == course.steps_per_epoch(n, size)
-    assert min(len(targets) for _, targets in found) > 1
+@pytest.mark.parametrize(("n", "size", "steps"), [(64, 16, 4), (65, 16, 5), (66, 16, 5), (3, 16, 1)])
+def test_batches_are_even_and_steps_count_them(n: int, size: int, steps: int) -> None:
+    pictures, targets = torch.from_numpy(pixels(n, 8)), torch.arange(n)
+    lengths = [len(t) for _, t in batches.training_batches(pictures, targets, STILL, size, 0, 1)]
+    assert len(lengths) == steps == course.steps_per_epoch(n, size)
+    assert max(lengths) <= size
+    assert max(lengths) - min(lengths) <= 1
+
+
+def test_a_batch_of_one_joins_no_batch_norm() -> None:
+    lengths = [len(t) for _, t in batches.training_batches(torch.zeros(3, 8, 8, 3), torch.arange(3), STILL, 2, 0, 1)]
+    assert lengths == [2]
+
+
+def test_pictures_are_mirrored_every_other_epoch() -> None:
+    pictures, targets = torch.from_numpy(pixels(40, 8)), torch.arange(40)
+    how = replace(STILL, mirror=True, alternate=True)
+
+    def mirrored(epoch: int) -> list[bool]:
+        found = {}
+        for batch, places in batches.training_batches(pictures, targets, how, 7, 3, epoch):
+            for picture, place in zip(batch, places.tolist(), strict=True):
+                assert torch.equal(picture, pictures[place]) or torch.equal(picture, pictures[place].flip(1))
+                found[place] = torch.equal(picture, pictures[place].flip(1))
+        return [found[place] for place in range(40)]
+
+    first, second, third = mirrored(1), mirrored(2), mirrored(3)
+    assert 8 < sum(first) < 32
+    assert second == [not one for one in first]
+    assert third == first
+
+
+def test_a_shifted_picture_is_what_is_cut_from_reflected_margins() -> None:
+    pictures = torch.from_numpy(pixels(6, 8))
+    shift = torch.tensor([[0, 2, -2, 1, 0, -1], [0, -2, 1, 0, 2, 2]])
+    flags = torch.tensor([False, False, False, True, True, False])
+    found = batches.moved(pictures, shift, flags)
+    for picture, down, right, flag, out in zip(pictures.numpy(), *shift.tolist(), flags.tolist(), found, strict=True):
+        wide = np.pad(picture, ((2, 2), (2, 2), (0, 0)), "reflect")
+        cut = wide[2 - down : 10 - down, 2 - right : 10 - right]
+        assert np.array_equal(out.numpy(), cut[:, ::-1] if flag else cut)
+
+
+def test_cutout_hides_a_square_of_that_size_in_each_picture() -> None:
+    x = torch.ones(30, 3, 16, 16)
+    out = batches.augment(x, replace(STILL, cutout=5), torch.Generator().manual_seed(0))
+    hidden = (out == 0.5).all(dim=1)
+    assert hidden.sum(dim=(1, 2)).tolist() == [25] * 30
+    assert {(int(h.any(1).sum()), int(h.any(0).sum())) for h in hidden} == {(5, 5)}
+    assert len({tuple(h.flatten().tolist()) for h in hidden}) > 10
 
 
 def test_augmentation_by_nothing_changes_nothing() -> None:

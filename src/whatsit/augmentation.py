@@ -15,6 +15,9 @@ class Augmentation:
     rotate      turned by up to so many degrees
     zoom        enlarged or shrunk by a factor between 1 / (1 + zoom) and 1 + zoom
     light       brightness and contrast changed by up to this share
+    crop        shifted by whole pixels, up to so many to each side, over reflected margins
+    cutout      a square of so many pixels a side made grey (DeVries and Taylor, arXiv 1708.04552)
+    alternate   mirrored by turns instead of by chance: each picture every other epoch (Jordan, arXiv 2404.00498)
     """
 
     mirror: bool
@@ -22,6 +25,9 @@ class Augmentation:
     rotate: float
     zoom: float
     light: float
+    crop: int = 0
+    cutout: int = 0
+    alternate: bool = False
 
 
 def variations(strength: Augment, mirror: bool, tiny: bool) -> Augmentation:

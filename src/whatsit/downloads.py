@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 from urllib.parse import urlsplit
 
 from whatsit import storage
@@ -61,6 +61,36 @@ def fetch(
     return path
 
 
+def fetch_on(
+    url: str,
+    path: Path,
+    *,
+    md5: str,
+    on_event: OnEvent = ignore,
+    error: type[WhatsitError] = WeightsError,
+    hint: str = "Try again later.",
+    elsewhere: str,
+) -> Path:
+    """As `fetch`, but what has arrived when it fails or is interrupted stays, and the next call goes on there.
+
+    Only the MD5 of the whole tells whether an old part belongs to the file: if it does not, everything is fetched anew.
+    `elsewhere` says, after "Free some space, or", what to do where `path` cannot be written.
+    """
+    with storage.continued(path, elsewhere) as part:
+        old = part.stat().st_size > 0
+        if not old or _digest(part, "md5") != md5:  # else it was complete, but for its name
+            _attempts(url, part, path.name, on_event, error, hint, proven=True)
+        if old and _digest(part, "md5") != md5:
+            _empty(part)
+            _attempts(url, part, path.name, on_event, error, hint)
+        try:
+            _check(url, part, "md5", md5, error, hint)
+        except error:
+            _empty(part)  # nobody should go on with it
+            raise
+    return path
+
+
 def reason(failure: BaseException) -> str:
     """Why a connection failed, in a few words."""
     inner = getattr(failure, "reason", None) or failure.__cause__ or failure.__context__
@@ -73,12 +103,15 @@ def reason(failure: BaseException) -> str:
     return str(getattr(failure, "strerror", None) or failure or type(failure).__name__).lower()
 
 
-def _attempts(url: str, part: Path, name: str, on_event: OnEvent, error: type[WhatsitError], hint: str) -> None:
+def _attempts(
+    url: str, part: Path, name: str, on_event: OnEvent, error: type[WhatsitError], hint: str, proven: bool = False
+) -> None:
+    """`proven`: a hash will tell whether old and new bytes fit together, so it goes on also where no tag is known."""
     tag: str | None = None
     pause = PAUSE
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with _answer(url, part.stat().st_size, tag) as answer:
+            with _answer(url, part.stat().st_size, tag, proven) as answer:
                 tag = answer.tag
                 _receive(answer, part, name, on_event)
             return
@@ -106,22 +139,13 @@ class _Answer:
 
 
 @contextmanager
-def _answer(url: str, have: int, tag: str | None) -> Iterator[_Answer]:
+def _answer(url: str, have: int, tag: str | None, proven: bool) -> Iterator[_Answer]:
     headers = {"User-Agent": f"whatsit/{__version__}", "Accept-Encoding": "identity"}
+    if have and (tag or proven):
+        headers["Range"] = f"bytes={have}-"
     if have and tag:
-        headers |= {"Range": f"bytes={have}-", "If-Range": tag}  # a file that has changed since is sent from its start
-    try:
-        response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT)
-    except urllib.error.HTTPError as failure:
-        failure.close()
-        busy = failure.code == 429 or failure.code >= 500
-        wait = retry_after(failure.headers.get("Retry-After"))
-        raise _FailedError(f"HTTP {failure.code} {failure.reason}".strip(), busy, wait) from None
-    except (ConnectionResetError, http.client.RemoteDisconnected) as failure:
-        raise _FailedError(reason(failure)) from None
-    except (OSError, http.client.HTTPException) as failure:  # no such host, nobody listening, no certificate, ...
-        raise _FailedError(reason(failure), again=False) from None
-    with response:
+        headers["If-Range"] = tag  # a file that has changed since is sent from its start
+    with _response(url, headers) as response:
         if response.status == 206 and not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             raise _FailedError("another part of the file than was asked for")
         begins = have if response.status == 206 else 0
@@ -129,6 +153,25 @@ def _answer(url: str, have: int, tag: str | None) -> Iterator[_Answer]:
         size = begins + int(length) if length.isdigit() else None
         etag = response.headers.get("ETag", "")
         yield _Answer(response, begins, size, etag if etag and not etag.startswith("W/") else None)
+
+
+def _response(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    try:
+        return cast(
+            http.client.HTTPResponse,
+            urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT),
+        )
+    except urllib.error.HTTPError as failure:
+        failure.close()
+        if failure.code == 416 and "Range" in headers:  # more is there than the file has: it is another file's
+            return _response(url, {key: value for key, value in headers.items() if "Range" not in key})
+        busy = failure.code == 429 or failure.code >= 500
+        wait = retry_after(failure.headers.get("Retry-After"))
+        raise _FailedError(f"HTTP {failure.code} {failure.reason}".strip(), busy, wait) from None
+    except (ConnectionResetError, http.client.RemoteDisconnected) as failure:
+        raise _FailedError(reason(failure)) from None
+    except (OSError, http.client.HTTPException) as failure:  # no such host, nobody listening, no certificate, ...
+        raise _FailedError(reason(failure), again=False) from None
 
 
 def _receive(answer: _Answer, part: Path, name: str, on_event: OnEvent) -> None:
@@ -165,8 +208,7 @@ def retry_after(text: str | None) -> float | None:
 def _check(url: str, part: Path, algorithm: str, expected: str | None, error: type[WhatsitError], hint: str) -> None:
     if expected is None:
         return
-    with part.open("rb") as file:
-        digest = hashlib.file_digest(file, algorithm).hexdigest()
+    digest = _digest(part, algorithm)
     if digest != expected.lower():
         raise error(
             f"cannot trust what came from '{url}'",
@@ -174,3 +216,12 @@ def _check(url: str, part: Path, algorithm: str, expected: str | None, error: ty
             accepted=f"{expected[:16].lower()}…",
             hint=f"Nothing was kept. {hint}",
         )
+
+
+def _digest(part: Path, algorithm: str) -> str:
+    with part.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
+def _empty(part: Path) -> None:
+    part.write_bytes(b"")

@@ -10,6 +10,7 @@
     ├── MissingExtraError         an optional part that is not installed
     ├── OutputError               a place that cannot be written to
     ├── ServerError               a page or server that cannot start
+    ├── TargetMissedError         a training that is done, but not as accurate as asked for (3)
     └── InterruptedEarlyError     stopped before there was anything to keep (130)
 
 Each carries four parts: what failed, the value seen, what is accepted, and what to do next.
@@ -93,6 +94,10 @@ class OutputError(WhatsitError):
 
 class ServerError(WhatsitError):
     pass
+
+
+class TargetMissedError(WhatsitError):
+    exit_code = 3
 
 
 class InterruptedEarlyError(WhatsitError):

@@ -109,15 +109,16 @@ class Classifier(OpenModel):
 
     def _shown(self, source: Any, label: str | None) -> Shown:
         from whatsit import images
+        from whatsit.evaluation import plots
         from whatsit.evaluation.plots import Shown
 
         prediction = self.predict(source)
         picture = np.zeros((1, 1, 3), np.uint8) if prediction.error else images.load(source)
-        score = "" if prediction.score is None else f" {percent(prediction.score, 0)}"
-        said = f"{prediction.error or prediction.label}{score}"
+        if prediction.label is None or prediction.score is None:
+            return Shown(picture, str(prediction.error), None if label is None else False)
         if label is None:
-            return Shown(picture, said)
-        return Shown(picture, f"{said}\nis {label}", prediction.label == label)
+            return Shown(picture, f"{prediction.label} ({percent(prediction.score, 0)})")
+        return plots.answered(picture, prediction.label, prediction.score, label)
 
     def _judge(self, data: Any, y: Sequence[Any] | None) -> Report:
         """Warns of pictures that cannot be read, at the line of the user who called one of the four above."""
@@ -171,6 +172,7 @@ def train(
     mixup: float | None = None,
     ema: float | None = None,
     budget: str | float | None = None,
+    target: float | None = None,
     seed: int | None = None,
     device: str | None = None,
     offline: bool = False,
@@ -209,6 +211,7 @@ def train(
         mixup=mixup,
         ema=ema,
         budget=seconds(str(budget)) if budget is not None else None,
+        target=target,
         seed=seed,
         device=device,
         offline=offline,

@@ -24,7 +24,7 @@ from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
 from whatsit.learning import GetEngine, Learned, Settle, learn
 from whatsit.modelfile import Golden, Manifest
-from whatsit.recipe import SMALL, Recipe, choose, default_model, facts_of
+from whatsit.recipe import OWN, Recipe, choose, facts_of, learns_from_scratch
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
@@ -41,11 +41,16 @@ _WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplo
 _WANTED = (*_WANTED_BY_ALL, "torch", "timm", "onnxscript", "safetensors")
 _WANTED_BY_KERAS = ("keras", "tf2onnx")
 _NETWORK = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
+_FROM_SCRATCH = ("fast", "accurate", "tutorial")
+_FOR_PHOTOS = "mobilenet_v2"
 
 
 @dataclass(frozen=True)
 class Trained:
-    """What a run left: its folder, its file, and what was measured on the test pictures."""
+    """What a run left: its folder, its file, and what was measured on the test pictures.
+
+    target is the accuracy that was asked for, None if none was.
+    """
 
     folder: Path
     model: Path
@@ -55,6 +60,12 @@ class Trained:
     epochs: int
     stopped: str | None
     seconds: float
+    target: float | None = None
+
+    @property
+    def missed_by(self) -> float:
+        """How far the accuracy on the test pictures stays below the target; 0 where it is reached or there is none."""
+        return max(0.0, (self.target or 0.0) - self.report.accuracy)
 
 
 def train(
@@ -95,7 +106,7 @@ def train(
         _refuse_missing_parts(framework)
         if wishes.model is not None and found is None:
             wishes = _checked_name(_engine(framework), wishes)
-        samples = prepare(_named(data), classes, tell, data_dir)
+        samples = prepare(_named(data), classes, tell, data_dir, wishes.offline)
         recipe = _choose(wishes, found, samples, tell)
         get_engine = cache(partial(_engine, recipe.framework))
         run = RunFolder.create(out, samples.name)
@@ -129,6 +140,7 @@ def train(
         epochs=len(learned.fitted.history),
         stopped=learned.fitted.stopped,
         seconds=seconds,
+        target=learned.recipe.target,
     )
 
 
@@ -137,9 +149,13 @@ def prepare(
     classes: Sequence[str] | None = None,
     on_event: OnEvent = ignore,
     data_dir: Path | None = None,
+    offline: bool = False,
 ) -> Dataset:
     """Open, read, split and examine. Raises DataError where there is nothing to learn."""
-    opened = data if isinstance(data, Dataset) else sources.open_data(data, classes, data_dir)
+    if isinstance(data, Dataset):
+        opened = data
+    else:
+        opened = sources.open_data(data, classes, data_dir, offline=offline, on_event=on_event)
     _refuse_one_class(opened)
     samples = dataset.complete(dataset.read(opened, on_event, storage.cache_folder() / "readings.sqlite"))
     _refuse_unlearnable(samples)
@@ -159,17 +175,18 @@ def _check_early(wishes: Wishes, out: Path | None) -> None:
 
 def _named_weights(wishes: Wishes, tell: OnEvent) -> WeightsFile | None:
     """The weights that were asked for, fetched if need be; None to learn from scratch, or where the data decides."""
-    if wishes.weights is not None and wishes.model in (None, SMALL):
+    if wishes.weights is not None and wishes.model in (None, *OWN):
         return weights.describe(wishes.weights)
     model = wishes.model or _NETWORK.get(wishes.recipe or "")
-    if model in (None, SMALL) or wishes.random_weights:
+    if model in (None, *OWN) or wishes.random_weights or wishes.recipe in _FROM_SCRATCH:
         return None
     return pretrained.locate(str(model), wishes.framework, wishes.offline, tell, weights=wishes.weights)
 
 
 def _checked_name(engine: Engine, wishes: Wishes) -> Wishes:
     """The framework's own name for a network that is to start from random weights. Raises OptionError."""
-    if wishes.model == SMALL:
+    if wishes.model in OWN:
+        engine.check_model(str(wishes.model))
         return wishes
     spec = catalogue.find(str(wishes.model), wishes.framework)
     name = spec.network if spec else str(wishes.model)
@@ -180,8 +197,8 @@ def _checked_name(engine: Engine, wishes: Wishes) -> Wishes:
 def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: OnEvent) -> Recipe:
     facts = facts_of(samples)
     by_default = wishes.model is None and wishes.recipe is None and not wishes.random_weights
-    if found is None and by_default and (model := default_model(facts)) != SMALL:
-        found = pretrained.locate(model, wishes.framework, wishes.offline, tell)
+    if found is None and by_default and not learns_from_scratch(facts):
+        found = pretrained.locate(_FOR_PHOTOS, wishes.framework, wishes.offline, tell)
     described = found and replace(found, framework=found.framework or _framework(wishes, found))
     recipe, decisions = choose(wishes, facts, described, wishes.device or "auto")
     for decision in decisions:
@@ -210,7 +227,9 @@ def _open_again(
             hint="Put the file back, or train again in a new folder.",
         )
     where = Path(origin.data_dir) if origin.data_dir else None
-    samples = prepare(origin.data if data is None else data, origin.classes, tell, where)
+    samples = prepare(
+        origin.data if data is None else data, origin.classes, tell, where, bool(wishes and wishes.offline)
+    )
     if samples.fingerprint != origin.fingerprint:
         raise DataError(
             f"cannot resume the run '{run.path}'",
@@ -372,7 +391,7 @@ def _named(data: str | Path | Dataset | None) -> str | Path | Dataset:
         raise DataError(
             "cannot train without data",
             value="nothing",
-            accepted="a folder of class folders, a CSV, or 'digits'",
+            accepted="a folder of class folders, a CSV, or a data set by name such as 'digits'",
             hint="For instance: whatsit train photos/",
         )
     return data

@@ -5,6 +5,7 @@ runs/<name>/
   report.html     what was measured, with pictures
   recipe.toml     every choice of the run
   history.csv     one row an epoch
+  curves.png      the same as a picture: loss, accuracy and learning rate
   rate_test.png   the loss at each learning rate tested, with --lr auto
   model.keras     the same network for Keras, where Keras trained it
   split.csv       which picture was in which part
@@ -29,10 +30,11 @@ from typing import Any
 from whatsit import catalogue, storage
 from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
-from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError
+from whatsit.errors import DataError, MissingExtraError, OptionError, OutputError, ServerError
+from whatsit.evaluation import plots
 from whatsit.events import EpochEnded, Event
 from whatsit.preprocess import scaling_called
-from whatsit.recipe import SMALL, Recipe
+from whatsit.recipe import OWN, Recipe
 from whatsit.wishes import Wishes
 
 
@@ -57,6 +59,7 @@ class RunFolder:
         self.report = path / "report.html"
         self.recipe = path / "recipe.toml"
         self.history = path / "history.csv"
+        self.curves = path / "curves.png"
         self.rate_test = path / "rate_test.png"
         self.split = path / "split.csv"
         self.tensorboard = path / "tensorboard"
@@ -107,6 +110,7 @@ class RunFolder:
             "augment": (wishes.augment, recipe.augment),
             "device": (wishes.device if wishes.device != "auto" else None, recipe.device),
             "budget": (wishes.budget, recipe.budget),
+            "target": (wishes.target, recipe.target),
             # With a budget, the recipe holds the epochs that fit into it, not those asked for.
             "finetune": (wishes.finetune, recipe.finetune),
             "mixup": (wishes.mixup, recipe.mixup),
@@ -151,6 +155,10 @@ class RunFolder:
         names = [spec.name for spec in fields(EpochEnded)]
         storage.write_whole(self.history, _csv(names, [[getattr(e, name) for name in names] for e in history]))
 
+    def write_curves(self, history: Sequence[EpochEnded]) -> None:
+        with storage.beside(self.curves) as part:
+            plots.learning_curves_png(history, part)
+
     def tidy(self) -> None:
         """Remove what only the way there needed, and what a killed process left half-written. The checkpoint stays."""
         self.candidate.unlink(missing_ok=True)
@@ -170,7 +178,7 @@ class RunFolder:
         """Remove the run, and its folder too unless somebody has put something else there."""
         for folder in (self.checkpoint.parent, self.tensorboard):
             shutil.rmtree(folder, ignore_errors=True)
-        for file in (self.recipe, self.split, self.history, self.rate_test):
+        for file in (self.recipe, self.split, self.history, self.curves, self.rate_test):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()
@@ -179,7 +187,8 @@ class RunFolder:
 class Recorder:
     """An event listener that keeps history.csv and TensorBoard's curves up to date while the run goes on.
 
-    The engine tells the epochs of a resumed run again from the first, so both are written anew each time.
+    The engine tells the epochs of a resumed run again from the first, so both are written anew each time. Drawing
+    curves.png takes longer than some epochs do, so that is done once, at the end, however training ended.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -196,14 +205,15 @@ class Recorder:
 
     def close(self) -> None:
         self._board.close()
+        if self.history and self.run.history.exists():  # not in a run that was discarded
+            self.run.write_curves(self.history)
 
 
 class _Board:
     """TensorBoard's event files, written with its own library and no training framework."""
 
     def __init__(self, folder: Path) -> None:
-        # Where this module can be imported, TensorBoard takes its own stand-in instead of loading all of TensorFlow.
-        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+        _leave_tensorflow_out()
         try:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
@@ -225,6 +235,48 @@ class _Board:
             writer.close()
 
 
+def serve_curves(folder: Path, host: str, port: int) -> str:
+    """Start TensorBoard on the curves of all runs in `folder`, in a thread of this process, and return its address.
+
+    It looks for new epochs and new runs every few seconds. Port 0 takes any free one. Raises DataError if there are no
+    curves, MissingExtraError, and ServerError if nothing can listen there.
+    """
+    _refuse_no_curves(folder)
+    _leave_tensorflow_out()
+    try:
+        from tensorboard import default, program
+    except ImportError:
+        raise MissingExtraError("show TensorBoard curves", module="tensorboard", extra="train") from None
+    # Its own plugins only: others that happen to be installed may load TensorFlow or fetch something.
+    board = program.TensorBoard(default.get_static_plugins())
+    # The "fast" reader is a second process, which would outlive this one if it were killed.
+    board.configure(logdir=str(folder), host=host, port=port, load_fast="false")
+    try:
+        return str(board.launch())
+    except program.TensorBoardServerException as error:
+        raise ServerError(
+            f"cannot listen on {host}:{port}",
+            value=error.msg,
+            accepted="a free port and an address of this machine",
+            hint="Choose another one: --port 6007, or --port 0 for any free one.",
+        ) from None
+
+
+def _refuse_no_curves(folder: Path) -> None:
+    if next(folder.rglob("*.tfevents.*"), None) is None:
+        raise DataError(
+            f"cannot find curves in '{folder}'",
+            value="a folder without any" if folder.is_dir() else "a file" if folder.exists() else "no such folder",
+            accepted="a run folder, or a folder that holds some, such as runs",
+            hint="Train first: whatsit train DATA. A run writes its curves from its first epoch on.",
+        )
+
+
+def _leave_tensorflow_out() -> None:
+    """Where this module can be imported, TensorBoard takes its own stand-in instead of loading all of TensorFlow."""
+    sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
+
+
 def _scalars(values: dict[str, float], step: int) -> Any:
     import time
 
@@ -241,7 +293,7 @@ def _weights(wishes: Wishes) -> str | None:
 
 def _network(name: str, framework: Framework) -> str:
     """The framework's name, without a tag, for a network as people ask for it."""
-    if name == SMALL:
+    if name in OWN:
         return name
     spec = catalogue.find(name, framework)
     return (spec.network if spec else name.partition(":")[2] or name).split(".")[0]

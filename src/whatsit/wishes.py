@@ -12,9 +12,9 @@ from whatsit.catalogue import Framework
 from whatsit.errors import OptionError, did_you_mean
 from whatsit.preprocess import Fit
 
-Optimizer = Literal["adamw", "sgd", "rmsprop"]
+Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "medium", "strong"]
-Preset = Literal["tutorial_vgg16"]
+Preset = Literal["fast", "accurate", "tutorial", "tutorial_vgg16"]
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class Wishes:
     mixup: float | None = None
     ema: float | None = None
     budget: float | None = None
+    target: float | None = None
     seed: int | None = None
     device: str | None = None
     offline: bool = False
@@ -107,9 +108,10 @@ def check_positive(wishes: Wishes) -> None:
         ("learning rate", wishes.learning_rate, 0.0, 10.0),
         ("ema", wishes.ema, -1e-9, 1.0),
         ("mixup", wishes.mixup, -1e-9, 100.0),
+        ("target", wishes.target, 0.0, 1.0),
     ):
         if isinstance(number, int | float) and not least < number < most:
-            accepted = f"above 0, below {most:g}" if name == "learning rate" else f"0 (off) to below {most:g}"
+            accepted = f"above 0, below {most:g}" if least == 0 else f"0 (off) to below {most:g}"
             raise OptionError(f"cannot use this {name}", value=number, accepted=accepted, hint=_TRY[name])
     if wishes.finetune is not None and wishes.finetune not in ("no", "last", "all") and not _is_number(wishes.finetune):
         raise OptionError(
@@ -124,6 +126,7 @@ _TRY = {
     "learning rate": "Try 0.001, or 'auto'.",
     "ema": "Try 0.99, or 0 to keep the weights as they are.",
     "mixup": "Try 0.2.",
+    "target": "An accuracy, for instance 0.94.",
 }
 
 

@@ -7,7 +7,7 @@ import os
 import stat
 import struct
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
@@ -26,6 +26,7 @@ from whatsit.errors import DataError, ImageError
 from whatsit.events import OnEvent, Progress, ignore
 
 _ROOM = 512_000_000  # bytes of decoded pictures that stay in memory, so that training need not decode them again
+_SMALL = 1 << 16  # bytes of an array that is read faster than it is handed to a thread
 _FACTS = struct.Struct("<II?")  # height, width, grey
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None
     with ContentCache(cache) if cache else nullcontext() as kept:
         known = _known(dataset, kept) if kept and not kept.is_empty() else {}
         unknown = [sample for sample in dataset.samples if sample.name not in known]
-        read_now = in_parallel(_read, unknown, "reading pictures", on_event)
+        read_now = _for_each(_read, unknown, "reading pictures", on_event)
         for sample in dataset.samples:
             result = known.get(sample.name) or next(read_now)
             if isinstance(result, ImageError):
@@ -102,8 +103,8 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], stage: str, on_event
     Threads suffice: the decoders release the interpreter's lock.
     """
     todo = list(items)
+    told = _Told(stage, len(todo), on_event)
     workers = (os.cpu_count() or 1) + 1  # one is always waiting: for the disk, or for the interpreter
-    step = max(1, len(todo) // 200)
     with ThreadPoolExecutor(workers) as pool:
         waiting = deque(pool.submit(work, item) for item in todo[: 4 * workers])
         for done in range(len(todo)):
@@ -111,8 +112,7 @@ def in_parallel(work: Callable[[T], R], items: Iterable[T], stage: str, on_event
             result = waiting.popleft().result()
             if following < len(todo):
                 waiting.append(pool.submit(work, todo[following]))
-            if (done + 1) % step == 0 or done + 1 == len(todo):
-                on_event(Progress(stage, done + 1, len(todo)))
+            told.one_more()
             yield result
 
 
@@ -123,6 +123,33 @@ def content_hash(source: Path | NDArray[np.generic]) -> str:
             return hashlib.file_digest(file, "sha256").hexdigest()
     head = f"{source.dtype}{source.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(source).tobytes()).hexdigest()
+
+
+class _Told:
+    """Progress, two hundred times at most."""
+
+    def __init__(self, stage: str, total: int, on_event: OnEvent) -> None:
+        self._stage, self._total, self._on_event = stage, total, on_event
+        self._done, self._step = 0, max(1, total // 200)
+
+    def one_more(self) -> None:
+        self._done += 1
+        if self._done % self._step == 0 or self._done == self._total:
+            self._on_event(Progress(self._stage, self._done, self._total))
+
+
+def _for_each(work: Callable[[Sample], R], samples: Sequence[Sample], stage: str, on_event: OnEvent) -> Iterator[R]:
+    """As `in_parallel`, but without threads if all are small arrays: they would only wait for each other."""
+    if all(isinstance(sample.source, np.ndarray) and sample.source.nbytes <= _SMALL for sample in samples):
+        return _in_turn(work, samples, _Told(stage, len(samples), on_event))
+    return in_parallel(work, samples, stage, on_event)
+
+
+def _in_turn(work: Callable[[Sample], R], samples: Sequence[Sample], told: _Told) -> Iterator[R]:
+    for sample in samples:
+        result = work(sample)
+        told.one_more()
+        yield result
 
 
 def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
@@ -136,7 +163,7 @@ def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
         except OSError:
             return ""
 
-    contents = list(in_parallel(content, dataset.samples, "reading pictures", ignore))
+    contents = list(_for_each(content, dataset.samples, "reading pictures", ignore))
     found = kept.get(contents)
     return {
         sample.name: _Read.from_bytes(content, found[content])

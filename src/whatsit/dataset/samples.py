@@ -16,6 +16,7 @@ from whatsit import images
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SHARE = 0.15  # of the pictures, for validation and for test each
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,7 @@ class Dataset:
     copies        index pairs that tie each set of equal or nearly equal pictures together, likewise
     moved         pictures that are not in the part their own content would have put them in
     decoded       pictures that reading left in memory, by content: as many as there was room for
+    share         of the pictures to carve from, for each part that is to be carved: a fraction
     """
 
     name: str
@@ -85,6 +87,7 @@ class Dataset:
     copies: tuple[tuple[int, int], ...] = ()
     moved: tuple[Moved, ...] = ()
     decoded: Mapping[str, images.Picture] = field(default_factory=dict, repr=False)
+    share: float = SHARE
 
     def __len__(self) -> int:
         return len(self.samples)

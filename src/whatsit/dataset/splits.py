@@ -19,10 +19,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from whatsit.dataset.near_duplicates import connected
-from whatsit.dataset.samples import Dataset, Moved, Sample, Split
+from whatsit.dataset.samples import SHARE, Dataset, Moved, Sample, Split
 from whatsit.errors import DataError, OptionError
 
-SHARE = 0.15  # of the pictures, for validation and for test each
 _CARVABLE: tuple[Split, ...] = ("test", "validation")
 
 
@@ -44,10 +43,11 @@ class _Unit:
     part: Split = "train"
 
 
-def complete(dataset: Dataset, validation: float = SHARE, test: float = SHARE) -> Dataset:
+def complete(dataset: Dataset, validation: float | None = None, test: float | None = None) -> Dataset:
     """Carve the parts that are not given from "train", never from the others. The pictures must have been read.
 
-    Shares are fractions of the pictures to carve from. Raises DataError where a class is too small to be split.
+    Shares are fractions of the pictures to carve from, by default the data set's own. Raises DataError where a class
+    is too small to be split.
     """
     if dataset.given_splits and "train" not in dataset.given_splits:
         raise DataError(
@@ -56,7 +56,8 @@ def complete(dataset: Dataset, validation: float = SHARE, test: float = SHARE) -
             accepted="a train part",
             hint="Add a 'train' folder, or remove the part folders so that whatsit splits the pictures itself.",
         )
-    shares: dict[Split, float] = {"test": test, "validation": validation}
+    wished: dict[Split, float | None] = {"test": test, "validation": validation}
+    shares = {split: dataset.share if share is None else share for split, share in wished.items()}
     missing = {split: share for split, share in shares.items() if split not in dataset.given_splits}
     if not missing:
         return dataset

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import math
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from whatsit.errors import MissingExtraError
-from whatsit.evaluation.report import Judged, Report, wilson_interval
+from whatsit.evaluation.report import Judged, Report, percent, wilson_interval
 from whatsit.events import EpochEnded
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ _INK = "#5b5d5f"  # stands for the surrounding text colour in SVG
 _TRAIN, _VALIDATION = "#d9730d", "#2f86d6"  # told apart by colour-blind eyes, on light and on dark
 _RIGHT, _WRONG = "#1a7f37", "#c62828"
 _MOST_POINTS = 200  # more cannot be told apart at this size
+_SMALL = 200  # pixels; a picture takes about 250 in a grid
+_TITLE = 26  # letters that fit above one
 _BINS = 15  # as in the expected calibration error
 
 
@@ -61,20 +64,34 @@ class Shown(NamedTuple):
     right: bool | None = None
 
 
+def answered(picture: NDArray[np.uint8], label: str, score: float, actual: str) -> Shown:
+    """A picture with the label and score that a model gives it, and the right label below."""
+    return Shown(picture, f"{label} ({percent(score, 0)})\nis {actual}", label == actual)
+
+
 def picture_grid(shown: Sequence[Shown], columns: int = 4) -> Figure:
     """Pictures with their titles, green where the answer is right and red where it is wrong, as a figure on white."""
     with _style("pictures"):
         from matplotlib.figure import Figure
 
+        columns = min(columns, len(shown))
         rows = math.ceil(len(shown) / columns)
-        figure = Figure(figsize=(2.6 * columns, 2.9 * rows), layout="constrained", facecolor="white")
+        figure = Figure(figsize=(2.6 * columns, 2.9 * rows), facecolor="white")
+        figure.set_layout_engine("constrained", w_pad=0.08, h_pad=0.08)  # inches
         grid = figure.subplots(rows, columns, squeeze=False)
         for axes in grid.flat:
             axes.set_axis_off()
         for axes, (picture, title, right) in zip(grid.flat, shown, strict=False):
-            axes.imshow(picture)
-            axes.set_title(title, color=_INK if right is None else _RIGHT if right else _WRONG)
+            # What is enlarged is smoothed: squares hide what a picture of 32x32 shows.
+            axes.imshow(picture, interpolation="lanczos" if max(picture.shape[:2]) < _SMALL else None)
+            ink = _INK if right is None else _RIGHT if right else _WRONG
+            axes.set_title(_wrapped(title), color=ink, parse_math=False)  # a label may hold dollar signs
         return figure
+
+
+def _wrapped(title: str) -> str:
+    """Lines no longer than the picture below is wide."""
+    return "\n".join(textwrap.fill(line, _TITLE) for line in title.splitlines())
 
 
 def rate_test_png(rates: Sequence[float], losses: Sequence[float], chosen: float, path: Path) -> None:
@@ -141,7 +158,7 @@ def _curves(history: Sequence[EpochEnded]) -> Figure:
         if not any(map(math.isfinite, [*train, *validation])):
             axes.set_yticks([])
             axes.text(0.5, 0.5, "no finite numbers", ha="center", transform=axes.transAxes)
-    rate.plot(x, _finite([e.learning_rate for e in epochs]), color=_INK, linewidth=1.2, marker=marker)
+    _draw_rate(rate, x, [e.learning_rate for e in epochs], marker)
     _label_curves(loss, accuracy, rate, x)
     _mark_best(best_epoch(history), loss, accuracy)
     return figure
@@ -154,14 +171,20 @@ def _label_curves(loss: Axes, accuracy: Axes, rate: Axes, x: Sequence[int]) -> N
     accuracy.set_ylabel("accuracy")
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     rate.set_ylabel("learning\nrate")
-    rate.ticklabel_format(axis="y", style="sci", scilimits=(-2, 3))
-    rate.yaxis.set_major_locator(MaxNLocator(2))
-    rate.set_ylim(bottom=0)
     rate.set_xlabel("epoch")
-    rate.xaxis.set_major_locator(MaxNLocator(integer=True))
+    rate.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     loss.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, borderaxespad=0.2)
     if len(x) == 1:
         rate.set_xlim(x[0] - 1, x[0] + 1)
+        rate.set_xticks(x)
+
+
+def _draw_rate(axes: Axes, x: Sequence[int], rates: Sequence[float], marker: str) -> None:
+    """With nothing on its low axis but zero and the highest rate."""
+    axes.plot(x, _finite(rates), color=_INK, linewidth=1.2, marker=marker)
+    ticks = sorted({0.0, max((rate for rate in rates if math.isfinite(rate)), default=0.0)})
+    axes.set_yticks(ticks, [f"{tick:.2g}" for tick in ticks])
+    axes.set_ylim(bottom=0)
 
 
 def _mark_best(best: EpochEnded | None, loss: Axes, accuracy: Axes) -> None:

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from whatsit.evaluation.calibration import expected_calibration_error
 
+_LEAST = 1e-12  # a probability taken for this when it is smaller: its logarithm would be infinite at 0
+
 
 @dataclass(frozen=True)
 class Interval:
@@ -37,7 +39,10 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Judged:
-    """One judged picture: what it is, what the model said, how sure it was, and the loss in nats."""
+    """One judged picture: what it is, what the model said, how sure it was, and the loss in nats.
+
+    The loss is minus the logarithm of the right label's probability, at most 27.6 where that is (next to) nothing.
+    """
 
     name: str
     actual: str
@@ -55,6 +60,7 @@ class Judged:
 class Report:
     """What was measured on one set of labelled pictures.
 
+    loss              the mean cross-entropy in nats of the calibrated probabilities; finite, as `Judged.loss` is
     baseline          the accuracy of always answering `baseline_label`, the most frequent class
     confusion         [actual][predicted] counts in the order of `labels`
     ece               expected calibration error of the calibrated probabilities
@@ -68,6 +74,7 @@ class Report:
     correct: int
     accuracy: float
     interval: Interval
+    loss: float
     baseline: float
     baseline_label: str
     per_class: tuple[ClassScore, ...]
@@ -117,13 +124,14 @@ def judge(
     correct = int(np.trace(confusion))
     support = confusion.sum(axis=1)
     answered = np.ones(n, bool) if threshold is None else scores >= threshold
-    losses = -np.log(np.maximum(probabilities[np.arange(n), targets], 1e-12))
+    losses = -np.log(np.maximum(probabilities[np.arange(n), targets], _LEAST))
     return Report(
         labels=tuple(labels),
         n=n,
         correct=correct,
         accuracy=correct / n,
         interval=wilson_interval(correct, n),
+        loss=float(losses.mean(dtype=np.float64)),
         baseline=float(support.max() / n),
         baseline_label=labels[int(support.argmax())],
         per_class=class_scores(confusion, labels),

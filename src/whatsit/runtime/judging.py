@@ -48,8 +48,7 @@ def evaluate(
     the model or nothing can be judged.
     """
     whole = split is None and not dataset.given_splits
-    dataset = _chosen(dataset, split, on_event)
-    _refuse_unknown_classes(model, dataset)
+    dataset = part_to_judge(model, dataset, split, on_event)
     answered = list(in_parallel(_Answer(model, already or {}), dataset.samples, "judging", on_event))
     good = [
         (sample, row) for sample, row in zip(dataset.samples, answered, strict=True) if not isinstance(row, ImageError)
@@ -75,6 +74,13 @@ def evaluate(
         known=tuple(sample.name for (sample, _), seen in zip(good, known, strict=True) if seen),
         unseen=_report(model, unseen) if 0 < len(unseen) < len(good) else None,
     )
+
+
+def part_to_judge(model: OpenModel, dataset: Dataset, split: Split | None, on_event: OnEvent = ignore) -> Dataset:
+    """The pictures that `evaluate` judges. Raises DataError if the model knows not all classes or there is no part."""
+    part = _chosen(dataset, split, on_event)
+    _refuse_unknown_classes(model, part)
+    return part
 
 
 def _chosen(dataset: Dataset, split: Split | None, on_event: OnEvent) -> Dataset:

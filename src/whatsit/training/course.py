@@ -14,16 +14,30 @@ from whatsit.training.engine import Stopped
 
 
 def steps_per_epoch(n: int, batch_size: int) -> int:
-    """A last batch of one joins no batch norm and is left out."""
-    full, rest = divmod(n, batch_size)
-    return max(1, full + (rest > 1))
+    return max(1, math.ceil(n / batch_size))
+
+
+def batches(n: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The pictures of each step, drawn from (seed, epoch): batches of one size, or one less.
+
+    Even batches, because the statistics of a small last one would count as much as those of the others.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(n)
+    return np.array_split(order, steps_per_epoch(n, batch_size))
+
+
+def size_at(step: int, steps: int, recipe: Recipe) -> int | None:
+    """Pixels a side that the network is shown at this step, None for all there are."""
+    return recipe.start_size if recipe.start_size and step < recipe.start_share * steps else None
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
-    """Linear warm-up, then a half cosine to zero (Loshchilov and Hutter, ICLR 2017). `step` counts from 0."""
+    """Linear warm-up, then to zero on a half cosine (Loshchilov and Hutter, ICLR 2017) or a line. `step` is 0-based."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
     warmup = max(1, round(recipe.warmup * steps))
+    if recipe.schedule == "linear":
+        return recipe.learning_rate * min((step + 1) / warmup, max(0.0, 1 - step / steps))
     if step < warmup:
         return recipe.learning_rate * (step + 1) / warmup
     done = (step - warmup) / max(1, steps - warmup)
@@ -46,12 +60,22 @@ def best_so_far(history: Sequence[EpochEnded]) -> tuple[float, float]:
     return max((epoch.validation_accuracy, -epoch.validation_loss) for epoch in history)
 
 
-def reason_to_stop(epochs_done: int, stale: int, elapsed: float, recipe: Recipe) -> Stopped | None:
-    """Why to end before the recipe's last epoch: `stale` epochs without a better one, or `elapsed` seconds."""
-    if not 0 < epochs_done < recipe.epochs:
+def reason_to_stop(
+    history: Sequence[EpochEnded], stale: int, elapsed: float, recipe: Recipe, n_validation: int
+) -> Stopped | None:
+    """Why to end before the recipe's last epoch: a target that is surely reached on validation, `stale` epochs without
+    a better one, or `elapsed` seconds."""
+    if not 0 < len(history) < recipe.epochs:
         return None
+    if recipe.target is not None and best_so_far(history)[0] >= _surely(recipe.target, n_validation):
+        return "target"
     if stale >= recipe.patience:
         return "early stopping"
-    if recipe.budget is not None and elapsed + elapsed / epochs_done / 2 > recipe.budget:
+    if recipe.budget is not None and elapsed + elapsed / len(history) / 2 > recipe.budget:
         return "budget"
     return None
+
+
+def _surely(target: float, n: int) -> float:
+    """What to ask of `n` pictures so that others will hold the target too: a standard error more, but not all right."""
+    return min(target + math.sqrt(target * (1 - target) / n), (target + 1) / 2)

@@ -13,7 +13,7 @@ from whatsit.catalogue import Framework
 from whatsit.events import EpochEnded, NetworkBuilt, OnEvent
 from whatsit.recipe import Recipe
 
-Stopped = Literal["early stopping", "budget", "interrupted"]
+Stopped = Literal["target", "early stopping", "budget", "interrupted"]
 
 
 @dataclass(frozen=True)

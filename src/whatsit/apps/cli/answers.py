@@ -46,7 +46,7 @@ def predict(
     _start_lightly()
     from whatsit.runtime import OpenModel
 
-    _refuse_unwritable(out)
+    refuse_unwritable(out)
     opened = OpenModel(model_path(**model))
     paths = list(_expand(pictures))
     failed: list[str] = []
@@ -83,11 +83,12 @@ def evaluate(
     from whatsit import sources
     from whatsit.runtime import OpenModel, judging
 
-    _refuse_unwritable(out)
+    refuse_unwritable(out)
     opened = OpenModel(model_path(**model))
     part: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
-        evaluation = judging.evaluate(opened, sources.open_data(data, data_dir=data_dir), part, report)
+        dataset = sources.open_data(data, data_dir=data_dir, offline=model["offline"], on_event=report)
+        evaluation = judging.evaluate(opened, dataset, part, report)
     if out is not None:
         _write_rows(evaluation.report, out)
     _print_evaluation(evaluation)
@@ -133,7 +134,7 @@ def _expand(pictures: Iterable[Path]) -> Iterator[Path]:
         yield from found
 
 
-def _refuse_unwritable(out: Path | None) -> None:
+def refuse_unwritable(out: Path | None) -> None:
     """Before the work, not after it."""
     if out is None:
         return
@@ -197,6 +198,7 @@ def _print_evaluation(evaluation: Evaluation) -> None:
     what = f"the {evaluation.part} part" if evaluation.part else "all pictures"
     baseline = f"always answering '{report.baseline_label}' gives {report.baseline:.1%}"
     click.echo(f"Accuracy {_accuracy(report)} on {what}; {baseline}.")
+    click.echo(f"Loss {report.loss:.3f} (mean cross-entropy)")
     if report.threshold is not None and report.answered_accuracy is not None:
         click.echo(
             f"Answered {report.coverage:.1%} of them, {report.answered_accuracy:.1%} of those rightly; "
@@ -236,6 +238,7 @@ def _print_classes(report: Report) -> None:
 def _as_json(evaluation: Evaluation) -> dict[str, Any]:
     report, unseen = evaluation.report, evaluation.unseen
     return {
+        "loss": report.loss,
         "accuracy": report.accuracy,
         "interval": [report.interval.low, report.interval.high],
         "n": report.n,

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from whatsit.apps.cli.main import STARTED
 from whatsit.apps.cli.terminal import Lines, reporter
-from whatsit.errors import OptionError
-from whatsit.wishes import network_arguments
+from whatsit.errors import OptionError, TargetMissedError
+from whatsit.wishes import Optimizer, Preset, network_arguments
 
 if TYPE_CHECKING:
     from whatsit.pipeline import Trained
@@ -38,11 +38,14 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.argument("data", required=False)
 @click.option(
     "--model",
-    help="A pretrained network by name ('whatsit models' lists them), or 'small', our own, which learns from scratch. "
-    "Default: small for pictures up to 64 pixels, mobilenet_v2 for larger ones.",
+    help="A pretrained network by name ('whatsit models' lists them), or one of our own, which learn from scratch: "
+    "compact, small, tutorial_cnn. Default: compact for pictures up to 64 pixels, mobilenet_v2 for larger ones.",
 )
 @click.option(
-    "--recipe", type=click.Choice(["tutorial_vgg16"]), help="A whole set of choices: the VGG16 tutorial's, faithfully."
+    "--recipe",
+    type=click.Choice(get_args(Preset)),
+    help="A whole set of choices: fast (the default for pictures up to 64 pixels) and accurate learn small pictures "
+    "from scratch; tutorial and tutorial_vgg16 do what the CIFAR-10 and the VGG16 tutorial do, faithfully.",
 )
 @click.option("--framework", type=click.Choice(["torch", "keras"]), help="What trains: PyTorch (default) or Keras.")
 @click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for the network.")
@@ -62,7 +65,9 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option("--batch-size", "-b", type=int, help="Pictures per step.")
 @click.option("--lr", metavar="RATE|auto", type=_Rate(), help="Largest learning rate; 'auto' tests for a good one.")
 @click.option(
-    "--optimizer", type=click.Choice(["adamw", "sgd", "rmsprop"]), help="AdamW (default), SGD with momentum, RMSprop."
+    "--optimizer",
+    type=click.Choice(get_args(Optimizer)),
+    help="AdamW (default), Adam, SGD with momentum, RMSprop. The compact network's recipes bring their own.",
 )
 @click.option(
     "--finetune",
@@ -87,6 +92,13 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
     metavar="TIME",
     help="Time for training, such as 90s or 5m; sets the number of epochs, of fine-tuning too.",
 )
+@click.option(
+    "--target",
+    type=float,
+    metavar="ACCURACY",
+    help="Accuracy to reach, such as 0.94: training ends once validation surely has it, fast and accurate choose their "
+    "length by it, and the exit code is 3 if the test pictures miss it.",
+)
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
 @click.option("--offline", is_flag=True, help="Connect to nothing: take weights only from this machine.")
@@ -108,7 +120,8 @@ def train(data: str | None, **options: Any) -> None:
     """Train a classifier on DATA and leave it, judged, in one file.
 
     DATA is a folder with one folder of pictures per class; or such folders inside train, val and test; or a CSV with
-    path,label[,split][,group]; or 'digits', 1,797 handwritten digits to try things on; or 'cifar10', from --data-dir.
+    path,label[,split][,group]; or a data set by name: 'digits', 1,797 handwritten digits to try things on; 'cifar10',
+    'cifar100', 'mnist' or 'fashion_mnist', fetched once from their authors, or taken from --data-dir.
 
     Ctrl-C ends the training with the best network so far, saved and judged.
     """
@@ -119,6 +132,7 @@ def train(data: str | None, **options: Any) -> None:
     _print_result(trained)
     if as_json:
         click.echo(json.dumps(result(trained)))
+    _refuse_missed_target(trained)
 
 
 @click.command()
@@ -156,12 +170,24 @@ def result(trained: Trained) -> dict[str, Any]:
         "unreadable": trained.unreadable,
         "epochs": trained.epochs,
         "stopped": trained.stopped,
+        "target": trained.target,
         "temperature": trained.calibration.temperature,
         "ece_before": trained.calibration.ece_before,
         "ece_after": trained.calibration.ece_after,
         "threshold": trained.calibration.threshold,
         "coverage": trained.calibration.coverage,
     }
+
+
+def _refuse_missed_target(trained: Trained) -> None:
+    """A script that asked for an accuracy must be able to tell."""
+    if trained.missed_by:
+        raise TargetMissedError(
+            "the target was not reached",
+            value=f"a test accuracy of {trained.report.accuracy:.2%}, {100 * trained.missed_by:.2f} points below it",
+            accepted=f"at least {trained.target:.2%}",
+            hint=f"The model is kept. A longer training may get there: --epochs {2 * max(1, trained.epochs)}",
+        )
 
 
 def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, Any], report: Lines) -> Trained:
@@ -215,7 +241,9 @@ def _print_result(trained: Trained) -> None:
         f"{report.baseline:.1%}."
     )
     click.echo(f"Calibration error {calibration.ece_before:.3f} before, {calibration.ece_after:.3f} after.")
-    if trained.stopped:
+    if trained.stopped == "target":
+        click.echo(f"Training ended after {trained.epochs} epochs, with the target reached on validation.")
+    elif trained.stopped:
         click.echo(
             f"Training ended early ({trained.stopped}) after {trained.epochs} epochs; the best network was kept."
         )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whatsit.augmentation import Augmentation
+from whatsit.training import course
 
 EVALUATION_BATCH = 64
 
@@ -23,10 +24,8 @@ Pictures = NDArray[np.float32]
 def training_batches(
     pictures: NDArray[np.uint8], targets: NDArray[np.int64], batch_size: int, seed: int, epoch: int
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
-    """uint8 [B, h, w, 3] and int64 [B], shuffled; a last batch of one joins no batch norm and is left out."""
-    order = np.random.default_rng((seed, epoch)).permutation(len(pictures))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
+    """uint8 [B, h, w, 3] and int64 [B], shuffled; a batch of one joins no batch norm and is left out."""
+    for chosen in course.batches(len(pictures), batch_size, seed, epoch):
         if len(chosen) > 1:
             yield pictures[chosen], targets[chosen]
 

@@ -138,11 +138,11 @@ class _Trainer:
         self.on_event(Decision(f"Keras on {keras.backend.backend()}", "KERAS_BACKEND or Keras's settings say so"))
         for epoch in state.history:
             self.on_event(epoch)
-        stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
+        stopped = self._reason_to_stop(state)
         try:
             while state.epochs_done < self.recipe.epochs and stopped is None:
                 self._one_epoch(state, path)
-                stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
+                stopped = self._reason_to_stop(state)
         except KeyboardInterrupt:
             stopped = "interrupted"
         if not state.best:
@@ -153,6 +153,10 @@ class _Trainer:
                 hint="Nothing was kept. Start again, perhaps with a smaller --image-size.",
             )
         return state, stopped
+
+    def _reason_to_stop(self, state: State) -> Stopped | None:
+        n_validation = len(self.data.validation_targets)
+        return course.reason_to_stop(state.history, state.stale, state.elapsed, self.recipe, n_validation)
 
     def _start(self, path: Path) -> State:
         if not path.exists():

@@ -1,4 +1,4 @@
-"""Networks: our small one, and every application of Keras by its name there.
+"""Networks: two of our own, and every application of Keras by its name there.
 
 Each is a chain of ready Keras layers, scaling included, that takes pictures `[N, h, w, 3]` in 0..255.
 """
@@ -18,7 +18,7 @@ from keras import layers
 from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.events import NetworkBuilt
 from whatsit.preprocess import scaling_named
-from whatsit.recipe import SMALL, Recipe
+from whatsit.recipe import COMPACT, SMALL, TUTORIAL_CNN, Recipe
 from whatsit.training.engine import Head
 from whatsit.training.keras_engine import weight_files
 
@@ -129,15 +129,15 @@ def _scaled(pictures: Any, recipe: Recipe) -> Any:
 
 
 def _backbone(recipe: Recipe, n_classes: int) -> Any:
-    if recipe.model == SMALL:
+    if recipe.model in _OWN:
         if recipe.weights:
             raise WeightsError(
-                "cannot load pretrained weights into the small network",
+                f"cannot load pretrained weights into the network '{recipe.model}'",
                 value=recipe.weights,
                 accepted="weights of an application of Keras",
                 hint="Name the network with --model, or leave --weights out.",
             )
-        return _small(recipe.preprocess.size)
+        return _OWN[recipe.model](recipe.preprocess.size)
     if recipe.weights and Path(recipe.weights).suffix == ".keras":
         model = _whole(Path(recipe.weights), recipe)
         return _without_last(model, Path(recipe.weights).name)
@@ -190,18 +190,39 @@ def _small(size: tuple[int, int]) -> Any:
     return keras.Model(pictures, layers.GlobalAveragePooling2D(name="pool")(x), name="small")
 
 
+def _tutorial_cnn(size: tuple[int, int]) -> Any:
+    """The CIFAR-10 tutorial's convolutions: three blocks of two, each with its pooling and dropout."""
+    x = pictures = keras.Input((*size, 3), name="scaled")
+    for number, width in enumerate((32, 64, 128), start=1):
+        for part in ("a", "b"):
+            x = layers.Conv2D(width, 3, padding="same", activation="relu", name=f"conv{number}{part}")(x)
+        x = layers.MaxPooling2D(name=f"pool{number}")(x)
+        x = layers.Dropout(0.25, name=f"drop{number}")(x)
+    return keras.Model(pictures, x, name="tutorial_cnn")
+
+
+_OWN = {SMALL: _small, TUTORIAL_CNN: _tutorial_cnn}
+
+
 def applications() -> list[str]:
     return sorted(name for name, value in vars(keras.applications).items() if inspect.isfunction(value))
 
 
 def check_name(name: str) -> None:
     """Raise OptionError, with a suggestion, for a network that neither we nor Keras have."""
-    known = [SMALL, *applications()]
+    known = [*_OWN, *applications()]
+    if name == COMPACT:
+        raise OptionError(
+            f"cannot train the network '{COMPACT}' with Keras",
+            value="--framework keras",
+            accepted=f"{', '.join(_OWN)} or an application of Keras",
+            hint="Leave --framework out: PyTorch has it.",
+        )
     if name not in known:
         raise OptionError(
             f"cannot find a network called '{name}'",
             value=repr(name),
-            accepted=f"'{SMALL}' or one of the {len(known) - 1} applications of Keras",
+            accepted=f"{', '.join(_OWN)} or one of the {len(applications())} applications of Keras",
             hint=_suggestion(name, known) or "For instance: --model keras:MobileNetV2",
         )
 

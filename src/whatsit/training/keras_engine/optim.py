@@ -60,7 +60,7 @@ def optimizer_for(network: Network, learning: list[Any], recipe: Recipe) -> Any:
     elif recipe.optimizer == "rmsprop":
         optimizer = _RMSprop(recipe.learning_rate, name="rmsprop")
     else:
-        optimizer = _Adam(recipe.learning_rate, name="adam", epsilon=1e-8)
+        optimizer = _Adam(recipe.learning_rate, name="adam", epsilon=1e-7 if recipe.optimizer == "adam" else 1e-8)
     layers = weight_layers(network)
     scales = {
         id(variable): recipe.backbone_rate * recipe.layer_decay ** (len(layers) - 1 - depth)

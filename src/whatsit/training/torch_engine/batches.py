@@ -10,24 +10,55 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from whatsit.augmentation import Augmentation
+from whatsit.training import course
 
 EVALUATION_BATCH = 64
 
 
 def training_batches(
-    pictures: NDArray[np.uint8], targets: NDArray[np.int64], batch_size: int, seed: int, epoch: int
+    pictures: Tensor, targets: Tensor, how: Augmentation, batch_size: int, seed: int, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """uint8 [B, h, w, 3] and int64 [B], shuffled; a last batch of one joins no batch norm and is left out."""
-    order = np.random.default_rng((seed, epoch)).permutation(len(pictures))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        if len(chosen) > 1:
-            yield torch.from_numpy(pictures[chosen]), torch.from_numpy(targets[chosen])
+    """uint8 [B, h, w, 3] and int64 [B], shuffled, cropped and mirrored by turns, where the pictures lie.
+
+    A batch of one joins no batch norm and is left out.
+    """
+    n = len(pictures)
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    mirrored = _by_turns(n, seed, epoch) if how.alternate else torch.zeros(n, dtype=torch.bool)
+    for chosen in map(torch.from_numpy, course.batches(n, batch_size, seed, epoch)):
+        if len(chosen) < 2:
+            continue
+        batch = pictures[chosen.to(pictures.device)]
+        if how.crop or how.alternate:
+            shift = torch.randint(-how.crop, how.crop + 1, (2, len(chosen)), generator=generator)
+            batch = moved(batch, shift, mirrored[chosen])
+        yield batch, targets[chosen.to(targets.device)]
+
+
+def _by_turns(n: int, seed: int, epoch: int) -> Tensor:
+    """bool [N]: half of the pictures, drawn once, in odd epochs, and the other half in even ones."""
+    half = np.random.default_rng((seed, 0, 3)).random(n) < 0.5
+    return torch.from_numpy(half ^ (epoch % 2 == 0))
+
+
+def moved(pictures: Tensor, shift: Tensor, mirrored: Tensor) -> Tensor:
+    """uint8 [N, h, w, 3], each shifted by whole pixels [2, N] (down, right) over reflected margins, or mirrored too."""
+    device = pictures.device
+    height, width = pictures.shape[1:3]
+    rows = _reflected(torch.arange(height) - shift[0, :, None], height)
+    columns = _reflected(torch.arange(width) - shift[1, :, None], width)
+    columns = torch.where(mirrored[:, None], columns.flip(1), columns)
+    places = torch.arange(len(pictures), device=device)[:, None, None]
+    return pictures[places, rows.to(device)[:, :, None], columns.to(device)[:, None, :]]
+
+
+def _reflected(places: Tensor, n: int) -> Tensor:
+    """Places off the edge, reflected at the outermost pixel: -1 is 1, n is n - 2."""
+    return (n - 1) - ((n - 1) - places.abs()).abs()
 
 
 def to_network(pictures: Tensor, device: torch.device) -> Tensor:
@@ -36,19 +67,42 @@ def to_network(pictures: Tensor, device: torch.device) -> Tensor:
 
 
 def augment(x: Tensor, how: Augmentation, generator: torch.Generator) -> Tensor:
-    """Shift, turn, zoom, mirror, lighten: each picture of float [N, 3, h, w] in 0..1 by its own draw."""
+    """Shift, turn, zoom, mirror, lighten, cut out: each picture of float [N, 3, h, w] in 0..1 by its own draw."""
     n = len(x)
 
     def draw() -> Tensor:
         return (torch.rand(n, generator=generator) * 2 - 1).to(x.device)
 
-    grid = functional.affine_grid(_transforms(draw, how, n, x.device), list(x.shape), align_corners=False)
-    x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    if how.translate or how.rotate or how.zoom or (how.mirror and not how.alternate):
+        grid = functional.affine_grid(_transforms(draw, how, n, x.device), list(x.shape), align_corners=False)
+        x = functional.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
     if how.light:
         contrast, brightness = 1 + how.light * draw(), how.light * draw()
         mean = x.mean(dim=(1, 2, 3), keepdim=True)
         x = (x - mean) * contrast.view(-1, 1, 1, 1) + mean * (1 + brightness.view(-1, 1, 1, 1))
-    return x.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        x = x.clamp(0, 1)
+    if how.cutout:
+        x = _cut_out(x, how.cutout, generator)
+    return x.contiguous(memory_format=torch.channels_last)
+
+
+def _cut_out(x: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """A grey square in each picture, wholly inside it."""
+
+    def inside(pixels: int) -> Tensor:
+        start = torch.randint(0, pixels - side + 1, (len(x), 1), generator=generator)
+        place = torch.arange(pixels)
+        return ((place >= start) & (place < start + side)).to(x.device)
+
+    hidden = inside(x.shape[2])[:, None, :, None] & inside(x.shape[3])[:, None, None, :]
+    return x.masked_fill(hidden, 0.5)
+
+
+def shrink(x: Tensor, size: int | None) -> Tensor:
+    """float [N, 3, h, w] brought to `size` pixels a side, if any."""
+    if size is None:
+        return x
+    return functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True)
 
 
 def mix(x: Tensor, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor, float]:

@@ -12,7 +12,7 @@ from typing import cast
 from torch import Tensor, nn
 from torch.nn import functional
 
-from whatsit.training.torch_engine.networks import Network
+from whatsit.training.torch_engine.network import Network
 
 CIFAR_RESNETS = {f"cifar_resnet{depth}": (depth - 2) // 6 for depth in (20, 32, 44, 56, 110)}
 SIZE = 32  # pixels a side

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
 from whatsit.training.anonymous import forget_sources
-from whatsit.training.torch_engine.networks import Network
+from whatsit.training.torch_engine.network import Network
 
 OPSET = 18
 

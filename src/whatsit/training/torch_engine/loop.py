@@ -22,11 +22,14 @@ from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
 from whatsit.training import course
 from whatsit.training.engine import TEST_RATES, Head, RateTest, Stopped, TrainingData
-from whatsit.training.torch_engine import batches, checkpoint, export, networks, optim
+from whatsit.training.torch_engine import batches, checkpoint, export, memory, networks, optim
 from whatsit.training.torch_engine.checkpoint import State
-from whatsit.training.torch_engine.networks import Network
+from whatsit.training.torch_engine.network import Network
+from whatsit.training.torch_engine.own_networks import CompactNetwork
 
 _PROBE_STEPS = 4
+_LOOKED_AT = 5_000  # training pictures from which a network takes the statistics it starts with
+_LARGEST_ON_DEVICE = 4_000_000_000  # bytes
 
 
 class TorchFitted:
@@ -44,7 +47,7 @@ class TorchFitted:
         self.network = table
         self.stopped = stopped
         self._recipe = recipe
-        self._model = network.cpu().float().eval()
+        self._model = networks.with_views(network.cpu().float().eval(), recipe)
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._rows(self._model, pictures)
@@ -124,16 +127,21 @@ class _Trainer:
     """One run: the network, its optimiser, and the four levels of the loop."""
 
     def __init__(self, data: TrainingData, recipe: Recipe, start: Head | None, on_event: OnEvent) -> None:
+        memory.keep_freed_memory()
         self.data, self.recipe, self.on_event = data, recipe, on_event
         self.device = torch.device(recipe.device)
+        self.pictures, self.targets = _resident(data.train_pictures, data.train_targets, self.device)
         self.network = networks.build(recipe, len(data.classes), start)
         self.table = networks.summary(self.network, recipe.preprocess.size)
         self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = copy.deepcopy(self.network).requires_grad_(False)
+        self.scale = _scaler(recipe, self.device)
+        if isinstance(self.network, CompactNetwork):
+            self.network.prepare(self.scale(batches.to_network(self.pictures[:_LOOKED_AT], self.device)))
+        # Without an average, the network itself is judged.
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
         self.optimizer = optim.optimizer_for(self.network, recipe)
         self.loss = optim.loss_for(recipe, data.train_targets, len(data.classes)).to(self.device)
         self.plain_loss = nn.CrossEntropyLoss(reduction="sum")
-        self.scale = _scaler(recipe, self.device)
         self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         self.bf16 = has_fast_bf16(self.device)
 
@@ -143,11 +151,11 @@ class _Trainer:
         self.on_event(Decision("bfloat16" if self.bf16 else "float32", "what this processor is fastest with"))
         for epoch in state.history:
             self.on_event(epoch)
-        stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
+        stopped = self._reason_to_stop(state)
         try:
             while state.epochs_done < self.recipe.epochs and stopped is None:
                 self._one_epoch(state, path)
-                stopped = course.reason_to_stop(state.epochs_done, state.stale, state.elapsed, self.recipe)
+                stopped = self._reason_to_stop(state)
         except KeyboardInterrupt:
             stopped = "interrupted"
         if not state.best:
@@ -159,6 +167,10 @@ class _Trainer:
             )
         self.average.load_state_dict(state.best)
         return TorchFitted(self.average, self.recipe, self.table, tuple(state.history), stopped)
+
+    def _reason_to_stop(self, state: State) -> Stopped | None:
+        n_validation = len(self.data.validation_targets)
+        return course.reason_to_stop(state.history, state.stale, state.elapsed, self.recipe, n_validation)
 
     def _start(self, path: Path) -> State:
         if not path.exists():
@@ -197,19 +209,26 @@ class _Trainer:
         torch.manual_seed(self.recipe.seed * 1_000_003 + epoch)  # for dropout
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
         self._train_mode()
-        total_loss, right, seen, rate = 0.0, 0, 0, 0.0
-        arrays = (self.data.train_pictures, self.data.train_targets)
-        for number, (pictures, targets) in enumerate(
-            batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, epoch)
-        ):
+        total = torch.zeros(2, device=self.device)
+        seen, rate, steps = 0, 0.0, self.steps * self.recipe.epochs
+        for number, (pictures, targets) in enumerate(self._batches(epoch)):
             step = (epoch - 1) * self.steps + number
-            rate = course.rate_at(step, self.steps * self.recipe.epochs, self.recipe)
+            rate = course.rate_at(step, steps, self.recipe)
             optim.set_rate(self.optimizer, rate)
-            loss, hits = self.train_step(pictures, targets.to(self.device), generator)
-            optim.update_average(self.average, self.network, step, self.recipe.ema)
-            total_loss, right, seen = total_loss + loss * len(targets), right + hits, seen + len(targets)
-            self.on_event(Progress("training", step + 1, self.steps * self.recipe.epochs))
-        return total_loss / max(1, seen), right / max(1, seen), rate
+            size = course.size_at(step, steps, self.recipe)
+            total += len(targets) * torch.stack(self.train_step(pictures, targets, generator, size))
+            if self.recipe.ema:
+                optim.update_average(self.average, self.network, step, self.recipe.ema)
+            seen += len(targets)
+            self.on_event(Progress("training", step + 1, steps))
+        loss, accuracy = (total / max(1, seen)).tolist()
+        return loss, accuracy, rate
+
+    def _batches(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        recipe = self.recipe
+        return batches.training_batches(
+            self.pictures, self.targets, recipe.augmentation, recipe.batch_size, recipe.seed, epoch
+        )
 
     def _train_mode(self) -> None:
         """Statistics of a few small batches would spoil those a pretrained network comes with."""
@@ -219,20 +238,24 @@ class _Trainer:
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
-    def train_step(self, pictures: Tensor, targets: Tensor, generator: torch.Generator) -> tuple[float, int]:
+    def train_step(
+        self, pictures: Tensor, targets: Tensor, generator: torch.Generator, size: int | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Mean loss and accuracy of the batch, before the step, where the network is."""
+        targets = targets.to(self.device)
         x = batches.augment(batches.to_network(pictures, self.device), self.recipe.augmentation, generator)
         others, share = None, 1.0
         if self.recipe.mixup:
             x, others, share = batches.mix(x, self.recipe.mixup, generator)
         with self._autocast():
-            logits = self.network(self.scale(x))
+            logits = self.network(batches.shrink(self.scale(x), size))
         loss = self.loss(logits.float(), targets)
         if others is not None:
             loss = share * loss + (1 - share) * self.loss(logits.float(), targets[others])
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
-        return float(loss.detach()), int((logits.argmax(1) == targets).sum())
+        return loss.detach(), (logits.argmax(1) == targets).float().mean()
 
     @torch.inference_mode()
     def judge(self) -> tuple[float, float]:
@@ -252,39 +275,36 @@ class _Trainer:
 
     def probe(self) -> tuple[float, float]:
         """Seconds of one training step and of judging once, on this machine, at this moment."""
-        generator = torch.Generator().manual_seed(0)
-        arrays = (self.data.train_pictures, self.data.train_targets)
-        times = []
-        self._train_mode()
-        for number, (pictures, targets) in enumerate(
-            batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, 0)
-        ):
-            started = time.perf_counter()
-            self.train_step(pictures, targets.to(self.device), generator)
-            optim.update_average(self.average, self.network, 0, self.recipe.ema)
-            times.append(time.perf_counter() - started)
-            if number == _PROBE_STEPS:
-                break
+        share = self.recipe.start_share
+        step = (1 - share) * self._time_steps(None)
+        if share:
+            step += share * self._time_steps(self.recipe.start_size)
         started = time.perf_counter()
         self.judge()
-        return float(np.median(times[1:] or times)), time.perf_counter() - started
+        return step, time.perf_counter() - started
+
+    def _time_steps(self, size: int | None) -> float:
+        generator = torch.Generator().manual_seed(0)
+        times = []
+        self._train_mode()
+        for pictures, targets in itertools.islice(self._batches(0), _PROBE_STEPS + 1):
+            started = time.perf_counter()
+            float(self.train_step(pictures, targets, generator, size)[0])
+            if self.recipe.ema:
+                optim.update_average(self.average, self.network, 0, self.recipe.ema)
+            times.append(time.perf_counter() - started)
+        return float(np.median(times[1:] or times))
 
     def test_rates(self) -> RateTest:
         """The loss while the rate grows from step to step (range test: Smith, WACV 2017, section 3.3)."""
         generator = torch.Generator().manual_seed(self.recipe.seed)
         self._train_mode()
-        arrays = (self.data.train_pictures, self.data.train_targets)
-        epochs = (
-            batch
-            for epoch in itertools.count()
-            for batch in batches.training_batches(*arrays, self.recipe.batch_size, self.recipe.seed, epoch)
-        )
+        epochs = (batch for epoch in itertools.count() for batch in self._batches(epoch))
         losses: list[float] = []
         for rate, (pictures, targets) in zip(TEST_RATES, epochs, strict=False):
             optim.set_rate(self.optimizer, rate)
-            loss, _ = self.train_step(pictures, targets.to(self.device), generator)
-            losses.append(loss)
-            if not loss < 4 * min(losses):
+            losses.append(float(self.train_step(pictures, targets, generator)[0]))
+            if not losses[-1] < 4 * min(losses):
                 break
         return RateTest(TEST_RATES[: len(losses)], tuple(losses))
 
@@ -309,14 +329,26 @@ def _scaler(recipe: Recipe, device: torch.device) -> Any:
     return lambda x: (x - mean) / std
 
 
+def _resident(pictures: Any, targets: Any, device: torch.device) -> tuple[Tensor, Tensor]:
+    """The training set as tensors: on the device where it fits, so that no step waits for it."""
+    tensors = torch.from_numpy(pictures), torch.from_numpy(targets)
+    if device.type == "cuda" and pictures.nbytes <= _LARGEST_ON_DEVICE:
+        return tensors[0].to(device), tensors[1].to(device)
+    return tensors
+
+
 @contextmanager
 def _deterministic(seed: int) -> Iterator[None]:
     """Same seed, same machine, same result; PyTorch's global switches are put back afterwards."""
     before, rng = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    settings: Any = torch.utils.deterministic
+    filling = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
+    settings.fill_uninitialized_memory = False  # nothing here reads what it has not written
     torch.manual_seed(seed)
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = filling
         torch.set_rng_state(rng)

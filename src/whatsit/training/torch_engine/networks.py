@@ -1,4 +1,4 @@
-"""Networks: our small one, and every timm network by name.
+"""Networks: our own, and every timm network by name.
 
 Each gives `embed(x)`, the vector before the last layer `[N, D]`, and `classify(embedding)`, the logits `[N, K]`.
 """
@@ -6,9 +6,7 @@ Each gives `embed(x)`, the vector before the last layer `[N, D]`, and `classify(
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,8 +15,16 @@ from torch import Tensor, nn
 
 from whatsit.errors import OptionError, WeightsError, did_you_mean
 from whatsit.events import NetworkBuilt
-from whatsit.recipe import SMALL, Recipe
+from whatsit.recipe import COMPACT, OWN, SMALL, TUTORIAL_CNN, Recipe
 from whatsit.training.engine import Head
+from whatsit.training.torch_engine.network import Network
+from whatsit.training.torch_engine.own_networks import (
+    Averaged,
+    CompactNetwork,
+    SmallNetwork,
+    TutorialCNN,
+    start_as_keras,
+)
 
 # What timm.create_model takes besides the network's own arguments.
 _NOT_THE_NETWORKS = {
@@ -31,61 +37,6 @@ _NOT_THE_NETWORKS = {
     "pretrained_cfg_overlay",
     "scriptable",
 }
-
-
-class Network(nn.Module, ABC):
-    """float [N, 3, h, w], already scaled -> logits [N, K]."""
-
-    @abstractmethod
-    def embed(self, x: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def classify(self, embedding: Tensor) -> Tensor: ...
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classify(self.embed(x))
-
-    @abstractmethod
-    def last_layer(self) -> nn.Module:
-        """The layer that maps the embedding to the classes."""
-
-    def backbone(self) -> nn.Module:
-        """What may have been pretrained; the last layer may be part of it."""
-        return self
-
-
-class SmallNetwork(Network):
-    """A small convolutional network for small objects in small pictures: 0.4 million parameters.
-
-    Four stages of two 3x3 convolutions, each but the first after halving the picture; the first stage of large
-    pictures works at half size. Global average pooling lets it take any size from 16 pixels.
-    """
-
-    def __init__(self, n_classes: int, image_size: int, dropout: float) -> None:
-        super().__init__()
-        widths = (24, 48, 96, 128)
-        stages = [_stage(3, widths[0], stride=2 if image_size > 64 else 1)]
-        stages += [_stage(i, o, stride=2) for i, o in pairwise(widths)]
-        self.stages = nn.Sequential(*stages)
-        self.pool = nn.AdaptiveAvgPool2d(1)
-        self.dropout = nn.Dropout(dropout)
-        self.head = nn.Linear(widths[-1], n_classes)
-
-    def embed(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.pool(self.stages(x)).flatten(1))
-
-    def classify(self, embedding: Tensor) -> Tensor:
-        return cast(Tensor, self.head(self.dropout(embedding)))
-
-    def last_layer(self) -> nn.Module:
-        return self.head
-
-
-def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for i, s in ((inputs, stride), (outputs, 1)):
-        layers += [nn.Conv2d(i, outputs, 3, s, 1, bias=False), nn.BatchNorm2d(outputs), nn.GELU()]
-    return nn.Sequential(*layers)
 
 
 class TimmNetwork(Network):
@@ -146,15 +97,8 @@ def build(recipe: Recipe, n_classes: int, head: Head | None = None) -> Network:
 
 
 def _with_weights(recipe: Recipe, n_classes: int) -> Network:
-    if recipe.model == SMALL:
-        if recipe.weights:
-            raise WeightsError(
-                "cannot load pretrained weights into the small network",
-                value=recipe.weights,
-                accepted="weights of a timm network",
-                hint="Name the network with --model, or leave --weights out.",
-            )
-        return SmallNetwork(n_classes, max(recipe.preprocess.size), recipe.dropout)
+    if recipe.model in OWN:
+        return _own(recipe, n_classes)
     model = _create(recipe, n_classes)
     if recipe.weights:
         load_weights(model, Path(recipe.weights), with_head=False)
@@ -166,6 +110,36 @@ def _with_weights(recipe: Recipe, n_classes: int) -> Network:
             # A random last layer on large features starts with large errors, which then run through the network.
             nn.init.zeros_(parameter)
     return network
+
+
+def _own(recipe: Recipe, n_classes: int) -> Network:
+    if recipe.weights:
+        raise WeightsError(
+            f"cannot load pretrained weights into the network '{recipe.model}'",
+            value=recipe.weights,
+            accepted="weights of a timm network",
+            hint="Name the network with --model, or leave --weights out.",
+        )
+    if recipe.model == SMALL:
+        return SmallNetwork(n_classes, max(recipe.preprocess.size), recipe.dropout)
+    if recipe.model == TUTORIAL_CNN:
+        network = TutorialNetwork(TutorialCNN(), n_classes, recipe.preprocess.size, recipe.dropout)
+        network.apply(start_as_keras)
+        return network
+    try:
+        return CompactNetwork(n_classes, **recipe.network_args)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise OptionError(
+            f"cannot build the network '{COMPACT}'",
+            value=" ".join(str(error).split())[:160],
+            accepted="--network-arg widths=[64,256,256] and --network-arg depth=2 or 3",
+            hint="Check the spelling of --network-arg NAME=VALUE.",
+        ) from None
+
+
+def with_views(network: Network, recipe: Recipe) -> Network:
+    """The network that looks at every picture as often as the recipe says."""
+    return network if recipe.views == 1 else Averaged(network, recipe.views)
 
 
 def _tutorial(model: nn.Module, recipe: Recipe, n_classes: int) -> TutorialNetwork:
@@ -220,7 +194,7 @@ def weight_layers(network: Network) -> list[list[nn.Parameter]]:
 
 def check_name(name: str) -> None:
     """Raise OptionError, with a suggestion, for a network that neither we nor timm have."""
-    if name == SMALL:
+    if name in OWN:
         return
     import timm
 
@@ -229,8 +203,8 @@ def check_name(name: str) -> None:
         raise OptionError(
             f"cannot find a network called '{name}'",
             value=repr(name),
-            accepted=f"'{SMALL}' or one of timm's {len(known):,} networks",
-            hint=did_you_mean(name, [SMALL, *known]) or "For instance: --model mobilenetv2_100",
+            accepted=f"{', '.join(OWN)} or one of timm's {len(known):,} networks",
+            hint=did_you_mean(name, [*OWN, *known]) or "For instance: --model mobilenetv2_100",
         )
 
 

@@ -9,7 +9,9 @@ from torch import nn
 
 from whatsit.recipe import Recipe
 from whatsit.training.course import class_weights
-from whatsit.training.torch_engine.networks import Network, weight_layers
+from whatsit.training.torch_engine.muon import Muon
+from whatsit.training.torch_engine.network import Network
+from whatsit.training.torch_engine.networks import weight_layers
 
 
 def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
@@ -18,6 +20,8 @@ def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
     A fresh last layer learns at the full rate, the backbone at `backbone_rate` times that, and each of its layers
     at `layer_decay` times the rate of the next (discriminative rates: Howard and Ruder, ACL 2018, section 3.2).
     """
+    if recipe.optimizer == "muon":
+        return muon_for(network, recipe)
     layers = weight_layers(network)
     scales = {
         id(parameter): recipe.backbone_rate * recipe.layer_decay ** (len(layers) - 1 - depth)
@@ -33,11 +37,37 @@ def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
         {"params": parameters, "scale": scale, "weight_decay": decay, "lr": recipe.learning_rate * scale}
         for (scale, decay), parameters in groups.items()
     ]
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(settings, eps=1e-7, fused=True)  # epsilon as Keras has it, whose tutorials use it
     if recipe.optimizer == "sgd":
         return torch.optim.SGD(settings, momentum=0.9, nesterov=True)
     if recipe.optimizer == "rmsprop":
         return torch.optim.RMSprop(settings, alpha=0.9, eps=1e-7)  # as Keras has them, whose tutorials use it
     return torch.optim.AdamW(settings)
+
+
+# Rates of what Muon leaves to SGD, for each picture of a batch, against that of the filters.
+_OFFSETS = 0.053 / 0.24
+_LAST_LAYER = 0.67 / 0.24
+
+
+def muon_for(network: Network, recipe: Recipe) -> Muon:
+    """Filters by Muon; offsets and the last layer by SGD, whose rates grow with the batch.
+
+    The rates are airbench's (arXiv 2404.00498, appendix A), brought from a summed loss to a mean one.
+    """
+    last = {id(parameter) for parameter in network.last_layer().parameters()}
+    learning = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    filters = [parameter for parameter in learning if parameter.ndim == 4]
+    offsets = [parameter for parameter in learning if parameter.ndim < 4 and id(parameter) not in last]
+    head = [parameter for parameter in learning if id(parameter) in last]
+    return Muon(
+        [
+            {"params": filters, "scale": 1.0, "filters": True},
+            {"params": offsets, "scale": _OFFSETS * recipe.batch_size},
+            {"params": head, "scale": _LAST_LAYER * recipe.batch_size},
+        ]
+    )
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -1,0 +1,87 @@
+"""From wishes and facts to a recipe."""
+
+from __future__ import annotations
+
+from whatsit.events import Decision
+from whatsit.recipe import from_scratch, parts, tutorials
+from whatsit.recipe.fields import TINY, TUTORIAL_CNN, Decide, Facts, Recipe, patience
+from whatsit.weights import WeightsFile
+from whatsit.wishes import Wishes
+
+
+def learns_from_scratch(facts: Facts) -> bool:
+    """Whether pictures are so small that a network of our own learns them better than a pretrained one sees them."""
+    return max(facts.height, facts.width) <= TINY
+
+
+def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str) -> tuple[Recipe, list[Decision]]:
+    """The recipe for these wishes and facts, and what was decided for the user, with the reason of each.
+
+    Raises OptionError for wishes that the recipe asked for cannot grant, and WeightsError.
+    """
+    decisions: list[Decision] = []
+
+    def decide(what: str, why: str) -> None:
+        decisions.append(Decision(what, why))
+
+    if wishes.recipe == "tutorial_vgg16":
+        return tutorials.vgg16(wishes, facts, weights, device, decide), decisions
+    if wishes.recipe == "tutorial":
+        return tutorials.cnn(wishes, facts, device, decide), decisions
+    if wishes.recipe in ("fast", "accurate"):
+        decide(f"recipe {wishes.recipe}", "it was asked for")
+        return from_scratch.compact(wishes.recipe, wishes, facts, device, decide), decisions
+    if weights is None and learns_from_scratch(facts) and from_scratch.suits(wishes):
+        decide("recipe fast", "the pictures are small, so a compact network learns them from scratch")
+        return from_scratch.compact("fast", wishes, facts, device, decide), decisions
+    return _usual(wishes, facts, weights, device, decide), decisions
+
+
+def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str, decide: Decide) -> Recipe:
+    model = parts.model(wishes, weights, decide)
+    scaling = parts.scaling(wishes, weights)
+    preprocess = parts.geometry(wishes, facts, weights, model, decide)
+    pretrained = weights is not None
+    finetune = parts.finetune(wishes, pretrained, decide)
+    epochs = wishes.epochs or parts.epochs(wishes, facts, pretrained, finetune, decide)
+    optimizer = wishes.optimizer or "adamw"
+    return Recipe(
+        name="default",
+        framework=parts.framework(wishes, weights),
+        method="transfer" if pretrained else "scratch",
+        finetune=finetune,
+        last_layers="tutorial" if model == TUTORIAL_CNN else "linear",
+        model=model,
+        network_args={**(weights.arguments if weights else {}), **wishes.network_args},
+        weights=str(weights.path.resolve()) if weights else None,
+        weights_sha256=weights.sha256 if weights else None,
+        scaling=scaling,
+        preprocess=preprocess,
+        epochs=epochs,
+        batch_size=wishes.batch_size or parts.batch_size(facts, pretrained),
+        optimizer=optimizer,
+        learning_rate=parts.learning_rate(wishes, optimizer, pretrained),
+        find_rate=wishes.learning_rate == "auto",
+        schedule="cosine",
+        backbone_rate=0.1 if pretrained else 1.0,
+        layer_decay=0.97 if pretrained else 1.0,
+        frozen_statistics=pretrained,
+        weight_decay={"adamw": 0.05, "adam": 0.0}.get(optimizer, 5e-4),
+        warmup=0.1,
+        label_smoothing=0.1,
+        ema=0.99 if wishes.ema is None else wishes.ema,
+        dropout=0.5 if model == TUTORIAL_CNN else 0.2,
+        class_weights=parts.class_weights(facts, decide),
+        augment=wishes.augment or "medium",
+        mixup=wishes.mixup or 0.0,
+        augmentation=parts.augmentation(wishes, facts, decide),
+        start_size=0,
+        start_share=0.0,
+        views=1,
+        patience=patience(epochs),
+        budget=wishes.budget,
+        target=wishes.target,
+        seed=wishes.seed or 0,
+        device=device,
+        golden=wishes.golden,
+    )

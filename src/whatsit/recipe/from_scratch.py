@@ -1,0 +1,182 @@
+"""The compact network's recipes: as accurate as may be, as soon as may be, from scratch, on small pictures.
+
+The method is airbench's (K. Jordan, arXiv 2404.00498) with Muon on the filters (K. Jordan et al., 2024): a first layer
+that whitens patches and does not learn, few wide layers, pictures mirrored every other epoch, a rate that falls to
+zero on a line. Of our own are the smaller pictures at the start and the batches of a small set.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from whatsit.augmentation import Augmentation, variations
+from whatsit.errors import OptionError
+from whatsit.recipe import parts
+from whatsit.recipe.fields import COMPACT, PLAIN, STILL, Decide, Facts, Recipe
+from whatsit.wishes import Wishes
+
+_CIFAR10 = 48_000  # training pictures: all but those for validation
+_FEW = 10_000  # training pictures
+_NARROW = (32, 64, 128)
+_BATCH = 500
+_RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it by, at the start
+_NOT_ITS = ("optimizer", "learning_rate", "augment", "mixup", "ema", "weights", "preprocess", "finetune")
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """What the two recipes differ in.
+
+    lengths     (accuracy, epochs): what a schedule so long reached on CIFAR-10's test part (benchmarks/RECORDS.md)
+    usual       epochs, for a set as large as CIFAR-10
+    network     arguments of the compact network
+    crop        pixels that a picture of 32 is shifted by, at most; `cutout` likewise
+    """
+
+    lengths: tuple[tuple[float, int], ...]
+    usual: int
+    network: dict[str, Any]
+    crop: int
+    cutout: int
+    views: Literal[1, 2, 6]
+
+
+_PRESETS = {
+    "fast": _Preset(
+        lengths=((0.85, 1), (0.89, 2), (0.92, 4), (0.935, 8), (0.94, 12)),
+        usual=12,
+        network={"widths": [64, 256, 256], "depth": 2},
+        crop=2,
+        cutout=0,
+        views=2,
+    ),
+    "accurate": _Preset(
+        lengths=((0.95, 12), (0.955, 20), (0.96, 32)),
+        usual=20,
+        network={"widths": [128, 384, 448], "depth": 3},
+        crop=4,
+        cutout=12,
+        views=6,
+    ),
+}
+
+
+def suits(wishes: Wishes) -> bool:
+    """Whether nothing is asked for that these recipes cannot do."""
+    return (
+        wishes.framework != "keras"
+        and wishes.model in (None, COMPACT)
+        and all(getattr(wishes, name) is None for name in _NOT_ITS)
+    )
+
+
+def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
+    """The recipe of this name. Raises OptionError for wishes that it cannot grant."""
+    _refuse_what_is_not_its(name, wishes)
+    preset = _PRESETS[name]
+    size = wishes.image_size or parts.tiny_size(facts, decide)
+    epochs = wishes.epochs or _epochs(preset, wishes, facts, decide)
+    mirror = parts.mirror(wishes, facts, decide)
+    start_size = _start_size(size)
+    if start_size:
+        decide(f"{start_size} pixels a side for the first half", "coarse pictures teach the coarse things sooner")
+    return Recipe(
+        **{
+            **PLAIN,
+            "schedule": "linear",
+            "frozen_statistics": False,
+            "label_smoothing": 0.2,
+            "class_weights": parts.class_weights(facts, decide),
+            "augmentation": _augmentation(preset, facts, size, mirror),
+            "start_size": start_size,
+            "start_share": 0.5 if start_size else 0.0,
+            "views": preset.views if mirror else 1,
+            "target": wishes.target,
+            "golden": wishes.golden,
+        },
+        name=name,
+        framework="torch",
+        method="scratch",
+        finetune="all",
+        last_layers="linear",
+        model=COMPACT,
+        network_args={**_network(preset, facts, decide), **wishes.network_args},
+        weights=None,
+        weights_sha256=None,
+        scaling="-1..1",
+        preprocess=parts.geometry(replace(wishes, image_size=size), facts, None, COMPACT, decide),
+        epochs=epochs,
+        batch_size=wishes.batch_size or _batch_size(facts),
+        optimizer="muon",
+        learning_rate=_RATE,
+        dropout=0.0,
+        patience=max(1, epochs),
+        budget=wishes.budget,
+        seed=wishes.seed or 0,
+        device=device,
+    )
+
+
+def _refuse_what_is_not_its(name: str, wishes: Wishes) -> None:
+    asked = {option: getattr(wishes, option) for option in _NOT_ITS if getattr(wishes, option) is not None}
+    if wishes.framework == "keras":
+        asked["framework"] = wishes.framework
+    if wishes.model not in (None, COMPACT):
+        asked["model"] = wishes.model
+    for option, value in asked.items():
+        raise OptionError(
+            f"cannot use this option with --recipe {name}",
+            value=f"--{parts.option_of(option)} {value}",
+            accepted="the recipe's own network and training, in PyTorch",
+            hint="Leave one of the two out.",
+        )
+
+
+def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> int:
+    """0 where a budget has the last word once a few steps have been timed."""
+    if wishes.budget is not None:
+        return 0
+    scale = max(1.0, _CIFAR10 / facts.n_train)  # a smaller set is seen as often, up to a point
+    if wishes.target is None:
+        epochs = min(_most(facts), round(preset.usual * scale))
+        decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it")
+        return epochs
+    reached, length = next((row for row in preset.lengths if row[0] >= wishes.target), preset.lengths[-1])
+    epochs = min(_most(facts), round(length * scale))
+    enough = "enough for" if reached >= wishes.target else "the longest of this recipe, reached"
+    decide(f"{epochs} epochs", f"{length} were {enough} {reached:.1%} on CIFAR-10")
+    return epochs
+
+
+def _most(facts: Facts) -> int:
+    """Epochs that a small set gains from; more only wear it out."""
+    return 30 if facts.n_train >= 1_000 else 60
+
+
+def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
+    """On small sets wide layers cost more than they see: Muon's part of a step does not shrink with the batch."""
+    if facts.n_train >= _FEW:
+        return preset.network
+    decide(f"widths {', '.join(map(str, _NARROW))}", f"{facts.n_train:,} training pictures do not fill wider layers")
+    return {**preset.network, "widths": list(_NARROW)}
+
+
+def _batch_size(facts: Facts) -> int:
+    """At least 24 steps an epoch on small sets; powers of two below the largest."""
+    return min(_BATCH, max(16, 1 << int(math.log2(max(16, facts.n_train / 24)))))
+
+
+def _start_size(size: int) -> int:
+    """Three quarters of the side, or 0 where that leaves too little to see."""
+    return 8 * round(size * 0.75 / 8) if size >= 32 else 0
+
+
+def _augmentation(preset: _Preset, facts: Facts, size: int, mirror: bool) -> Augmentation:
+    """Small sets are turned and zoomed too. In large ones there is enough to see: margins that suit 32 pixels, in
+    proportion."""
+    if facts.n_train < _FEW:
+        return variations("medium", mirror, tiny=True)
+    crop, cutout = (math.ceil(pixels * size / 32) for pixels in (preset.crop, preset.cutout))
+    return replace(STILL, mirror=mirror, alternate=mirror, crop=crop, cutout=cutout)

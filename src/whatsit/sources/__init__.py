@@ -1,0 +1,116 @@
+"""Data sets by name: `digits`, which comes with scikit-learn, and what others have published as files.
+
+published  the published sets: their files, where they come from, what is in them
+files      one of their files: found in a folder or fetched, and read once its hash is right
+formats    the bytes in them -> labels and pictures
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from whatsit.dataset import Dataset, Sample, open_folder_or_csv
+from whatsit.dataset.layouts import with_classes
+from whatsit.errors import DataError, MissingExtraError, did_you_mean
+from whatsit.events import OnEvent, ignore
+from whatsit.sources import published
+
+Loader = Callable[[Path | None, bool, OnEvent], Dataset]
+
+
+def open_data(
+    data: str | Path,
+    classes: Sequence[str] | None = None,
+    data_dir: Path | None = None,
+    *,
+    offline: bool = False,
+    on_event: OnEvent = ignore,
+) -> Dataset:
+    """A folder, a CSV, or one of the names in NAMED (a folder of that name in the current folder comes first).
+
+    The files of a named data set are fetched once, unless `offline`, into WHATSIT_DATA/NAME or the cache. `data_dir`
+    is where they lie otherwise: with it nothing is fetched, and only names are looked for. Raises DataError, and
+    OutputError where fetched files cannot be kept.
+    """
+    name, path = str(data), Path(data)
+    if not name:  # an unset variable in a shell; Path("") would be the current folder
+        raise DataError("cannot open data without a name", value="''", accepted=_ACCEPTED, hint="Name the folder.")
+    exists = os.path.exists(path)
+    if name in NAMED and (data_dir is not None or not exists):
+        dataset = NAMED[name](data_dir, offline, on_event)
+        return dataset if dataset.classes and classes is None else with_classes(dataset, classes)
+    if data_dir is not None:
+        raise DataError(
+            f"cannot look for '{name}' in '{data_dir}'",
+            value="data without files there",
+            accepted=f"--data-dir with one of: {', '.join(NAMED)}",
+            hint=did_you_mean(name, NAMED) or "Name the folder or CSV itself, and leave --data-dir out.",
+        )
+    try:
+        return open_folder_or_csv(path, classes)
+    except DataError as error:
+        if not exists:
+            error.hint = did_you_mean(name, NAMED) or error.hint
+        raise
+
+
+def digits(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:  # noqa: ARG001
+    """1,797 handwritten digits of 8x8 pixels, ten classes (E. Alpaydin and C. Kaynak, UCI, 1998; in scikit-learn)."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise MissingExtraError("open the data set 'digits'", module="sklearn", extra="train") from None
+    bunch = load_digits()
+    pictures = np.round(bunch.images * (255 / 16)).astype(np.uint8)  # [N, 8, 8], ink 0..16 -> 0..255
+    samples = tuple(
+        Sample(f"digits/{number:04d}", picture, str(label))
+        for number, (picture, label) in enumerate(zip(pictures, bunch.target, strict=True))
+    )
+    return Dataset("digits", samples, ())
+
+
+def cifar10(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
+    """60,000 photos of 32x32 pixels, ten classes, 10,000 of them for testing (A. Krizhevsky, 2009)."""
+    return published.load("cifar10", data_dir, offline, on_event)
+
+
+def cifar100(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
+    """60,000 photos of 32x32 pixels, a hundred (fine) classes, 10,000 of them for testing (A. Krizhevsky, 2009)."""
+    return published.load("cifar100", data_dir, offline, on_event)
+
+
+def mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
+    """70,000 handwritten digits of 28x28 grey pixels, 10,000 of them for testing (Y. LeCun and others, 1998)."""
+    return published.load("mnist", data_dir, offline, on_event)
+
+
+def fashion_mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
+    """70,000 grey pictures of clothes, 28x28 pixels, ten classes, 10,000 of them for testing (Zalando, 2017)."""
+    return published.load("fashion_mnist", data_dir, offline, on_event)
+
+
+def sample_photos() -> dict[str, NDArray[np.uint8]]:
+    """The two photos that come with scikit-learn, by name, uint8 [427, 640, 3]: a Chinese temple and a flower."""
+    try:
+        from sklearn.datasets import load_sample_images
+    except ImportError:
+        raise MissingExtraError("take sample photos", module="sklearn", extra="train") from None
+    bunch = load_sample_images()
+    names = [Path(name).name for name in bunch.filenames]
+    return {name: np.asarray(photo, np.uint8) for name, photo in zip(names, bunch.images, strict=True)}
+
+
+NAMED: dict[str, Loader] = {
+    "digits": digits,
+    "cifar10": cifar10,
+    "cifar100": cifar100,
+    "mnist": mnist,
+    "fashion_mnist": fashion_mnist,
+}
+_ACCEPTED = f"a folder of class folders, a CSV, or one of: {', '.join(NAMED)}"
+_CIFAR10_CLASSES = published.PUBLISHED["cifar10"].classes  # by this name in tests/test_importers_pytorch.py

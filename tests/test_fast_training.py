@@ -1,0 +1,134 @@
+"""Training by the fast recipe: it learns, resumes, stops, and is repeatable."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import coloured
+
+torch = pytest.importorskip("torch", reason="needs the 'train' extra")
+
+from whatsit.events import EpochEnded, Event, Progress, ignore  # noqa: E402
+from whatsit.recipe import Facts, Recipe, choose  # noqa: E402
+from whatsit.training import course  # noqa: E402
+from whatsit.training.engine import TrainingData  # noqa: E402
+from whatsit.training.torch_engine import TorchEngine  # noqa: E402
+from whatsit.wishes import Wishes  # noqa: E402
+
+LABELS = ("blue", "green", "red")
+LIKE_CIFAR10 = Facts(48_000, 3, 1.0, 32, 32, False)
+
+
+def recipe_for(**changes: Any) -> Recipe:
+    """The recipe as for a large set, with a narrow network: crops, mirrors by turns, coarse pictures first."""
+    wishes = Wishes(recipe="fast", epochs=4, batch_size=12, network_args={"widths": [8, 12, 12]})
+    recipe, _ = choose(wishes, LIKE_CIFAR10, None, "cpu")
+    return replace(recipe, **changes)
+
+
+@pytest.fixture(scope="module")
+def data() -> TrainingData:
+    train = np.stack([coloured(label, n, 32) for label in LABELS for n in range(16)])
+    validation = np.stack([coloured(label, n, 32) for label in LABELS for n in range(100, 108)])
+    return TrainingData(train, np.repeat(np.arange(3), 16), validation, np.repeat(np.arange(3), 8), LABELS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(data: TrainingData, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return TorchEngine().fit(data, recipe_for(), None, tmp_path_factory.mktemp("whole") / "last.pt", ignore)
+
+
+def without_times(history: tuple[EpochEnded, ...]) -> list[EpochEnded]:
+    return [replace(epoch, seconds=0.0) for epoch in history]
+
+
+def test_it_learns(undisturbed: Any, data: TrainingData) -> None:
+    right = undisturbed.logits(data.validation_pictures).argmax(1) == data.validation_targets
+    assert right.mean() > 0.9
+    assert undisturbed.stopped is None
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(
+    undisturbed: Any, data: TrainingData, tmp_path: Path
+) -> None:
+    again = TorchEngine().fit(data, recipe_for(), None, tmp_path / "again.pt", ignore)
+    assert without_times(again.history) == without_times(undisturbed.history)
+    assert np.array_equal(again.logits(data.validation_pictures), undisturbed.logits(data.validation_pictures))
+    other = TorchEngine().fit(data, recipe_for(seed=1), None, tmp_path / "other.pt", ignore)
+    assert not np.array_equal(other.logits(data.validation_pictures), undisturbed.logits(data.validation_pictures))
+
+
+class _CtrlC:
+    """Presses it once this many steps are done."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, Progress) and event.done == self.steps:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("steps", [5, 11])
+def test_ctrl_c_keeps_the_best_and_resuming_gives_what_an_undisturbed_run_gives(
+    steps: int, undisturbed: Any, data: TrainingData, tmp_path: Path
+) -> None:
+    stopped = TorchEngine().fit(data, recipe_for(), None, tmp_path / "last.pt", _CtrlC(steps))
+    assert (stopped.stopped, len(stopped.history)) == ("interrupted", steps // 4)
+    resumed = TorchEngine().fit(data, recipe_for(), None, tmp_path / "last.pt", ignore)
+    assert without_times(resumed.history) == without_times(undisturbed.history)
+    assert np.array_equal(resumed.logits(data.validation_pictures), undisturbed.logits(data.validation_pictures))
+
+
+def test_coarse_pictures_are_shown_first(data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from whatsit.training.torch_engine.own_networks import CompactNetwork
+
+    shown = []
+    embed = CompactNetwork.embed
+
+    def noting(network: Any, x: Any) -> Any:
+        if network.training:
+            shown.append(x.shape[-1])
+        return embed(network, x)
+
+    monkeypatch.setattr(CompactNetwork, "embed", noting)
+    TorchEngine().fit(data, recipe_for(epochs=2), None, tmp_path / "last.pt", ignore)
+    assert shown == [24] * 4 + [32] * 4
+
+
+def test_the_rate_falls_to_zero_on_a_line() -> None:
+    rates = [course.rate_at(step, 10, recipe_for()) for step in range(11)]
+    assert rates == pytest.approx([0.24 * (1 - step / 10) for step in range(11)])
+
+
+def test_a_target_ends_the_training_once_it_is_surely_reached(data: TrainingData, tmp_path: Path) -> None:
+    recipe = recipe_for(epochs=12, target=0.8)
+    fitted = TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", ignore)
+    assert fitted.stopped == "target"
+    best = max(epoch.validation_accuracy for epoch in fitted.history)
+    assert best >= 0.8 + np.sqrt(0.8 * 0.2 / 24)
+    assert all(epoch.validation_accuracy < 0.8 + np.sqrt(0.8 * 0.2 / 24) for epoch in fitted.history[:-1])
+
+
+def test_a_budget_is_planned_with_coarse_and_whole_pictures(data: TrainingData) -> None:
+    assert TorchEngine().plan(data, recipe_for(budget=1e-6), None) == 0
+    assert TorchEngine().plan(data, recipe_for(budget=1e6), None) > 1000
+
+
+def test_the_graph_looks_at_mirrored_pictures_too(undisturbed: Any, data: TrainingData) -> None:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(undisturbed.onnx(1.0), providers=["CPUExecutionProvider"])
+    pictures = data.validation_pictures[:5]
+    answers, mirrored = (
+        session.run(["probabilities"], {"pictures": np.ascontiguousarray(some)})[0]
+        for some in (pictures, pictures[:, :, ::-1])
+    )
+    assert np.allclose(answers, mirrored, atol=1e-5)
+    logits = undisturbed.logits(pictures)
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    assert np.allclose(answers, expected, atol=1e-5)
