@@ -345,10 +345,10 @@ def test_cut_off_and_foreign_archives_are_refused(program: Path, tmp_path: Path)
 
 
 def test_the_real_resnet20_is_right_about_cifar10(shared: Path, tmp_path: Path) -> None:
-    from whatsit.sources import _CIFAR10_CLASSES as CLASSES
+    from whatsit.sources.published import PUBLISHED
 
     path = shared / "models_to_import" / "torch_resnet20_cifar10.th"
-    brought = bring(path, Said(labels=CLASSES, preprocess="imagenet", network="cifar_resnet20"))
+    brought = bring(path, Said(labels=PUBLISHED["cifar10"].classes, preprocess="imagenet", network="cifar_resnet20"))
     model = OpenModel(finish.write(brought, tmp_path / "out.onnx"))
     pictures, targets = first_test_pictures(shared)
     ours = model.answers(pictures)

@@ -48,6 +48,7 @@ def test_it_leaves_everything_a_run_folder_promises(run: Any) -> None:
         "report.html",
         "recipe.toml",
         "history.csv",
+        "curves.png",
         "split.csv",
         "tensorboard",
         "checkpoint",
@@ -123,7 +124,7 @@ def test_tensorboard_reads_the_curves_of_both_parts(run: Any) -> None:
 
 def test_it_tells_what_it_decided_and_built(run: Any) -> None:
     events = run[2]
-    assert any(isinstance(e, Decision) and e.what == "model small" for e in events)
+    assert any(isinstance(e, Decision) and e.what == "recipe fast" for e in events)
     assert any(isinstance(e, Decision) and "rarer classes" in e.what for e in events)
     assert sum(isinstance(e, NetworkBuilt) for e in events) == 1
     assert sum(isinstance(e, EpochEnded) for e in events) == 6
@@ -149,7 +150,7 @@ def test_resuming_a_finished_run_judges_it_again(run: Any) -> None:
     trained, folder, _ = run
     again = whatsit.train(resume=folder / "out")
     assert again.report.accuracy == trained.report.accuracy
-    assert "our small network learns them from scratch" in (folder / "out" / "report.html").read_text()
+    assert "a compact network learns them from scratch" in (folder / "out" / "report.html").read_text()
     assert again.epochs == trained.epochs
 
 

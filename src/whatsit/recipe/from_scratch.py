@@ -53,7 +53,7 @@ _PRESETS = {
         views=2,
     ),
     "accurate": _Preset(
-        lengths=((0.95, 12), (0.955, 20), (0.96, 32)),
+        lengths=(),
         usual=20,
         network={"widths": [128, 384, 448], "depth": 3},
         crop=4,
@@ -138,16 +138,20 @@ def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> in
     """0 where a budget has the last word once a few steps have been timed."""
     if wishes.budget is not None:
         return 0
-    scale = max(1.0, _CIFAR10 / facts.n_train)  # a smaller set is seen as often, up to a point
-    if wishes.target is None:
-        epochs = min(_most(facts), round(preset.usual * scale))
-        decide(f"{epochs} epochs", f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it")
-        return epochs
-    reached, length = next((row for row in preset.lengths if row[0] >= wishes.target), preset.lengths[-1])
-    epochs = min(_most(facts), round(length * scale))
-    enough = "enough for" if reached >= wishes.target else "the longest of this recipe, reached"
-    decide(f"{epochs} epochs", f"{length} were {enough} {reached:.1%} on CIFAR-10")
+    length, why = preset.usual, f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it"
+    if wishes.target is not None:
+        length, why = _length_for(wishes.target, preset)
+    # A smaller set is seen as often, up to a point.
+    epochs = min(_most(facts), round(length * max(1.0, _CIFAR10 / facts.n_train)))
+    decide(f"{epochs} epochs", why)
     return epochs
+
+
+def _length_for(target: float, preset: _Preset) -> tuple[int, str]:
+    for reached, length in preset.lengths:
+        if reached >= target:
+            return length, f"on CIFAR-10, {length} reached {reached:.1%} or more"
+    return preset.usual, f"this recipe's longest; whether it reaches {target:.1%} will be seen"
 
 
 def _most(facts: Facts) -> int:

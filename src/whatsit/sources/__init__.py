@@ -113,4 +113,3 @@ NAMED: dict[str, Loader] = {
     "fashion_mnist": fashion_mnist,
 }
 _ACCEPTED = f"a folder of class folders, a CSV, or one of: {', '.join(NAMED)}"
-_CIFAR10_CLASSES = published.PUBLISHED["cifar10"].classes  # by this name in tests/test_importers_pytorch.py
