@@ -15,7 +15,7 @@ parser.add_argument("--framework", choices=["torch", "keras"])
 parser.add_argument("--epochs", type=int, help="the tutorial's 30 unless said otherwise")
 options = parser.parse_args()
 
-trained = whatsit.train("cifar10", model="tutorial_cnn", recipe="tutorial", **vars(options))
+trained = whatsit.train("cifar10", recipe="tutorial", **vars(options))
 report = trained.report
 print(f"Test loss {report.loss:.3f}, test accuracy {report.accuracy:.1%}")
 print(f"With 95 % confidence between {report.interval.low:.1%} and {report.interval.high:.1%}")

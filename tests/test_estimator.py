@@ -65,7 +65,7 @@ def test_judging_a_folder(clf: whatsit.Classifier, make_photos: MakePhotos) -> N
     photos = make_photos(red=3, green=3)
     (photos / "green" / "000.png").rename(photos / "red" / "green.png")
     for data in (photos, str(photos), whatsit.Dataset):
-        opened = data if data is not whatsit.Dataset else estimator._dataset(photos, None)
+        opened = data if data is not whatsit.Dataset else clf._dataset(photos, None)
         assert clf.score(opened) == pytest.approx(5 / 6)
     assert clf.evaluate(photos).n == 6
     assert clf.most_confused(photos) == [("red", "green", 1)]

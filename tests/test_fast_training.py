@@ -12,6 +12,7 @@ from conftest import coloured
 
 torch = pytest.importorskip("torch", reason="needs the 'train' extra")
 
+from whatsit.errors import OptionError  # noqa: E402
 from whatsit.events import EpochEnded, Event, Progress, ignore  # noqa: E402
 from whatsit.recipe import Facts, Recipe, choose  # noqa: E402
 from whatsit.training import course  # noqa: E402
@@ -114,9 +115,60 @@ def test_a_target_ends_the_training_once_it_is_surely_reached(data: TrainingData
     assert all(epoch.validation_accuracy < 0.8 + np.sqrt(0.8 * 0.2 / 24) for epoch in fitted.history[:-1])
 
 
-def test_a_budget_is_planned_with_coarse_and_whole_pictures(data: TrainingData) -> None:
-    assert TorchEngine().plan(data, recipe_for(budget=1e-6), None) == 0
-    assert TorchEngine().plan(data, recipe_for(budget=1e6), None) > 1000
+def test_a_budget_is_planned_with_coarse_and_whole_pictures(
+    data: TrainingData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whatsit.training.torch_engine import loop
+
+    monkeypatch.setattr(loop._Trainer, "_time_steps", lambda _, size: 10.0 if size == 24 else 30.0)
+    # 4 steps an epoch, half of them at 10 s and half at 30 s: 80 s, and a moment for judging
+    assert [TorchEngine().plan(data, recipe_for(budget=float(n)), None) for n in (79, 100, 170)] == [0, 1, 2]
+
+
+def test_a_batch_larger_than_the_set_is_as_large_as_the_set(data: TrainingData, tmp_path: Path) -> None:
+    whole, larger = (
+        TorchEngine().fit(data, recipe_for(batch_size=size), None, tmp_path / f"{size}.pt", ignore)
+        for size in (48, 60_000)
+    )
+    assert np.array_equal(whole.logits(data.validation_pictures), larger.logits(data.validation_pictures))
+
+
+@pytest.mark.parametrize(
+    ("wishes", "facts"),
+    [
+        (Wishes(recipe="accurate", network_args={"widths": [8, 12, 12]}), LIKE_CIFAR10),
+        (Wishes(), replace(LIKE_CIFAR10, n_train=48)),
+        (Wishes(), replace(LIKE_CIFAR10, grey=True)),
+    ],
+    ids=["accurate", "few pictures", "grey"],
+)
+def test_every_kind_of_it_trains_and_exports(wishes: Wishes, facts: Facts, data: TrainingData, tmp_path: Path) -> None:
+    import onnxruntime
+
+    recipe, _ = choose(replace(wishes, epochs=3, batch_size=12), facts, None, "cpu")
+    recipe = replace(recipe, network_args={**recipe.network_args, "widths": [8, 12, 12]})
+    fitted = TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", ignore)
+    logits = fitted.logits(data.validation_pictures)
+    assert (logits.argmax(1) == data.validation_targets).mean() > 0.6
+    session = onnxruntime.InferenceSession(fitted.onnx(1.0), providers=["CPUExecutionProvider"])
+    answers = session.run(["probabilities"], {"pictures": data.validation_pictures})[0]
+    assert np.allclose(answers, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"network_args": {"widths": [8, 8], "depth": 5}},
+        {"network_args": {"widths": 7}},
+        {"network_args": {"widths": "abc"}},
+        {"network_args": {"widths": [0, 0]}},
+        {"network_args": {"width": [8]}},
+        {"network_args": {"widths": [8] * 5}},  # more halvings than the coarse pictures have pixels for
+    ],
+)
+def test_a_network_that_cannot_be_built_is_refused_before_training(changes: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        TorchEngine().check_recipe(recipe_for(**changes), 3)
 
 
 def test_the_graph_looks_at_mirrored_pictures_too(undisturbed: Any, data: TrainingData) -> None:

@@ -380,3 +380,19 @@ KerasEngine().fit(data, recipe, None, Path(sys.argv[2]), ignore).onnx(1.0)
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
     assert "pip install 'whatsit[keras]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_tutorials_dropout_works_inside_its_convolutions_too() -> None:
+    recipe, _ = choose(Wishes(recipe="tutorial", framework="keras"), Facts(48, 3, 1.0, 16, 16, False), None, "cpu")
+    network = networks.build(recipe, 3)
+    model = networks.Learning(network, recipe.frozen_statistics)
+    x = np.full((2, 16, 16, 3), 200, np.float32)
+    learning, again, still, same = (np.asarray(model.body(x, training=mode)) for mode in (True, True, False, False))
+    assert not np.array_equal(learning, again)
+    assert np.array_equal(still, same)
+    first, second = (np.asarray(model(x, training=True)) for _ in range(2))
+    assert not np.array_equal(first, second)
+    assert not recipe.frozen_statistics
+    assert network.logits.count_params() == 3 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 9 + 64 + 64 * 64 * 9 + 64 + (
+        64 * 128 * 9 + 128 + 128 * 128 * 9 + 128 + 2 * 2 * 128 * 1024 + 1024 + 1024 * 3 + 3
+    )

@@ -279,8 +279,45 @@ def test_a_target_chooses_the_length_of_the_schedule(target: float, epochs: int)
     assert ("longest" in why) is (target == 0.99)
 
 
-def test_a_budget_leaves_the_length_to_the_clock() -> None:
-    assert chosen(Wishes(budget=90.0)).epochs == 0
+def test_a_budget_leaves_the_length_to_the_clock_but_for_a_target() -> None:
+    large = replace(SQUARE, n_train=48_000)
+    assert chosen(Wishes(budget=90.0), large).epochs == 30  # the most that could pay; those that fit will be trained
+    assert chosen(Wishes(budget=3600.0, target=0.85), large).epochs == 1
+
+
+@pytest.mark.parametrize("name", ["fast", "accurate", "tutorial"])
+def test_a_schedule_from_scratch_is_gone_through_to_its_end(name: Any) -> None:
+    assert chosen(Wishes(recipe=name, epochs=40)).patience == 40
+    assert with_epochs(chosen(Wishes(recipe=name, budget=9.0)), 50).patience == 50
+
+
+def test_the_compact_network_comes_with_its_recipe_for_larger_pictures_too() -> None:
+    recipe = chosen(Wishes(model="compact"), PHOTOS)
+    assert (recipe.name, recipe.preprocess.size) == ("fast", (64, 64))
+    other = chosen(Wishes(model="compact", optimizer="sgd"), PHOTOS)
+    assert (other.name, other.model, other.dropout, other.preprocess.size) == ("default", "compact", 0.0, (96, 96))
+
+
+def test_what_keeps_the_fast_recipe_away_is_named() -> None:
+    _, decisions = choose(Wishes(learning_rate=0.1), SQUARE, None, "cpu")
+    assert any("--lr is not for that" in decision.why for decision in decisions)
+
+
+def test_a_small_set_is_varied_and_its_recipe_says_so() -> None:
+    small, large = chosen(), chosen(facts=replace(SQUARE, n_train=48_000))
+    assert (small.augment, small.augmentation.rotate > 0, small.network_args["widths"]) == (
+        "medium",
+        True,
+        [32, 64, 128],
+    )
+    assert (large.augment, large.augmentation.rotate, large.network_args["widths"]) == ("none", 0, [64, 256, 256])
+
+
+def test_a_recipe_of_an_earlier_version_is_not_filled_up() -> None:
+    data = chosen().to_dict()
+    del data["views"]
+    with pytest.raises(KeyError, match="views"):
+        Recipe.from_dict(data)
 
 
 @pytest.mark.parametrize("size", [0.0, 1.0, 94.0, -0.5])
@@ -290,11 +327,8 @@ def test_a_target_is_an_accuracy(size: float) -> None:
 
 
 def test_what_cannot_be_mirrored_is_not_looked_at_mirrored() -> None:
-    assert (chosen().views, chosen(facts=replace(SQUARE, grey=True)).views, chosen(Wishes(mirror=False)).views) == (
-        2,
-        1,
-        1,
-    )
+    grey = replace(SQUARE, grey=True)
+    assert (chosen().views, chosen(facts=grey).views, chosen(Wishes(mirror=False)).views) == (6, 1, 1)
 
 
 def test_coarse_pictures_come_first_where_there_is_something_to_leave_out() -> None:
@@ -360,8 +394,8 @@ def test_larger_sets_get_fewer_epochs_and_larger_batches() -> None:
 
 
 def test_patience_follows_the_epochs() -> None:
-    assert with_epochs(chosen(), 60).patience == 30
-    assert with_epochs(chosen(), 3).patience == 5
+    assert with_epochs(chosen(Wishes(model="small")), 60).patience == 30
+    assert with_epochs(chosen(Wishes(model="small")), 3).patience == 5
 
 
 @pytest.mark.parametrize(

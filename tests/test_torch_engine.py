@@ -241,7 +241,7 @@ def test_the_rate_warms_up_and_ends_at_zero() -> None:
 
 def test_the_pretrained_layers_learn_more_slowly_than_the_last() -> None:
     network = networks.build(recipe_for(), 3)
-    optimizer = optim.optimizer_for(network, recipe_for(backbone_rate=0.1, layer_decay=0.8, learning_rate=1.0))
+    optimizer = optim.optimizer_for(network, recipe_for(backbone_rate=0.1, layer_decay=0.8, learning_rate=1.0), 16)
     optim.set_rate(optimizer, 0.5)
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     decays = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import hashlib
 import http.client
+import os
 import socket
 import time
 import urllib.error
@@ -110,6 +111,7 @@ def _attempts(
     tag: str | None = None
     pause = PAUSE
     for attempt in range(1, ATTEMPTS + 1):
+        os.utime(part)  # while others may wonder whether anybody is still at it
         try:
             with _answer(url, part.stat().st_size, tag, proven) as answer:
                 tag = answer.tag

@@ -101,7 +101,7 @@ class Classifier(OpenModel):
         if y is None and not isinstance(data, str | os.PathLike | Dataset):
             pairs: list[tuple[Any, str | None]] = [(picture, None) for picture in data]
         else:
-            labelled = _dataset(data, y)
+            labelled = self._dataset(data, y)
             labelled = labelled.part("test") if "test" in labelled.given_splits else labelled
             pairs = [(sample.source, sample.label) for sample in labelled.samples]
         drawn = np.random.default_rng(seed).permutation(len(pairs))[:k]
@@ -122,12 +122,21 @@ class Classifier(OpenModel):
 
     def _judge(self, data: Any, y: Sequence[Any] | None) -> Report:
         """Warns of pictures that cannot be read, at the line of the user who called one of the four above."""
-        evaluation = evaluate(self, _dataset(data, y))
+        evaluation = evaluate(self, self._dataset(data, y))
         if left_out := evaluation.unreadable:
             names = ", ".join(f"{picture.name} ({picture.reason})" for picture in left_out[:3])
             more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
             warnings.warn(f"left out, because they cannot be read: {names}{more}", stacklevel=3)
         return evaluation.report
+
+    def _dataset(self, data: Any, y: Sequence[Any] | None) -> Dataset:
+        if y is not None:
+            return from_pairs(list(data), _listed(y))
+        _refuse_unlabelled(data)
+        if isinstance(data, Dataset):
+            return data
+        named = data if isinstance(data, str) else Path(data)
+        return sources.open_data(named, offline=bool(self._options.get("offline")))
 
     def __getattr__(self, name: str) -> Any:
         if name in ("manifest", "engine", "path"):
@@ -249,15 +258,6 @@ def _refuse_unknown_options(options: dict[str, Any]) -> None:
         if name not in accepted:
             advice = did_you_mean(name, accepted) or f"Accepted: {', '.join(accepted)}."
             raise TypeError(f"Classifier() got an unexpected keyword argument {name!r}. {advice}")
-
-
-def _dataset(data: Any, y: Sequence[Any] | None) -> Dataset:
-    if y is not None:
-        return from_pairs(list(data), _listed(y))
-    _refuse_unlabelled(data)
-    if isinstance(data, Dataset):
-        return data
-    return sources.open_data(data if isinstance(data, str) else Path(data))
 
 
 def _listed(y: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
 from whatsit.learning import GetEngine, Learned, Settle, learn
 from whatsit.modelfile import Golden, Manifest
-from whatsit.recipe import OWN, Recipe, choose, facts_of, learns_from_scratch
+from whatsit.recipe import OWN, Recipe, choose, facts_of, learns_from_scratch, refuse_contradictions
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
@@ -115,7 +115,7 @@ def train(
     def settle(settled: Recipe, test: RateTest | None = None) -> None:
         made = tuple((decision.what, decision.why) for decision in decisions)
         where = str(data_dir.resolve()) if data_dir else ""
-        origin = Origin(_where(data), where, samples.classes, samples.fingerprint, __version__, made)
+        origin = Origin(_where(data, data_dir), where, samples.classes, samples.fingerprint, __version__, made)
         run.write_start(origin, settled, samples)
         if test is not None:
             plots.rate_test_png(test.rates, test.losses, settled.learning_rate, run.rate_test)
@@ -169,6 +169,7 @@ def prepare(
 def _check_early(wishes: Wishes, out: Path | None) -> None:
     """Refuse what can be refused before anything is fetched or read."""
     check_positive(wishes)
+    refuse_contradictions(wishes)
     if out is not None:
         RunFolder.refuse_used(out)
 
@@ -397,8 +398,10 @@ def _named(data: str | Path | Dataset | None) -> str | Path | Dataset:
     return data
 
 
-def _where(data: str | Path | Dataset | None) -> str:
-    """What finds the data again from any folder."""
+def _where(data: str | Path | Dataset | None, data_dir: Path | None) -> str:
+    """What finds the data again from any folder. With `data_dir` it is a name, also where a folder is called so."""
+    if data_dir is not None:
+        return str(data)
     if isinstance(data, Dataset):
         return f"in memory: {data.name}"
     return str(Path(str(data)).resolve()) if Path(str(data)).exists() else str(data)

@@ -130,7 +130,7 @@ class RunFolder:
                 raise OptionError(
                     f"cannot resume the run '{self.path}' with another {option}",
                     value=asked,
-                    accepted=f"{was}, with which it was started",
+                    accepted=f"{'none' if was is None else was}, as it was started",
                     hint=f"Leave --{option} out, or train again in a new folder.",
                 )
 

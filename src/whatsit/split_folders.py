@@ -45,7 +45,7 @@ def write(
     shares = _amount("--val", val), _amount("--test", test)
     _refuse_mixture(*shares)
     _refuse_destination(Path(source), destination)
-    opened = sources.open_data(source)
+    opened = sources.open_data(source, on_event=on_event)
     _refuse_given_parts(opened)
     _refuse_odd_names(opened)
     samples = _split(dataset.read(opened, on_event), *shares)

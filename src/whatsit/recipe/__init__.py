@@ -2,6 +2,7 @@
 
 fields        what a recipe holds, and the facts of a data set that it depends on
 parts         one choice each: what was asked for, or what suits the data
+contradictions  what a recipe cannot grant
 choosing      from wishes and facts to a recipe
 from_scratch  the compact network's recipes for small pictures: fast, accurate
 tutorials     the tutorials' recipes
@@ -10,6 +11,7 @@ as_it_came    the recipe of a pretrained network that is not trained
 
 from whatsit.recipe.as_it_came import for_pretrained
 from whatsit.recipe.choosing import choose, learns_from_scratch
+from whatsit.recipe.contradictions import refuse_contradictions
 from whatsit.recipe.fields import (
     COMPACT,
     OWN,
@@ -35,6 +37,7 @@ __all__ = [
     "facts_of",
     "for_pretrained",
     "learns_from_scratch",
+    "refuse_contradictions",
     "with_epochs",
     "with_rate",
 ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from whatsit.events import Decision
 from whatsit.recipe import from_scratch, parts, tutorials
-from whatsit.recipe.fields import TINY, TUTORIAL_CNN, Decide, Facts, Recipe, patience
+from whatsit.recipe.contradictions import contradictions, refuse_contradictions
+from whatsit.recipe.fields import COMPACT, TINY, TUTORIAL_CNN, Decide, Facts, Recipe, patience
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Wishes
 
@@ -24,6 +25,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     def decide(what: str, why: str) -> None:
         decisions.append(Decision(what, why))
 
+    refuse_contradictions(wishes)
     if wishes.recipe == "tutorial_vgg16":
         return tutorials.vgg16(wishes, facts, weights, device, decide), decisions
     if wishes.recipe == "tutorial":
@@ -31,9 +33,13 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     if wishes.recipe in ("fast", "accurate"):
         decide(f"recipe {wishes.recipe}", "it was asked for")
         return from_scratch.compact(wishes.recipe, wishes, facts, device, decide), decisions
-    if weights is None and learns_from_scratch(facts) and from_scratch.suits(wishes):
-        decide("recipe fast", "the pictures are small, so a compact network learns them from scratch")
-        return from_scratch.compact("fast", wishes, facts, device, decide), decisions
+    if weights is None and (wishes.model == COMPACT or (wishes.model is None and learns_from_scratch(facts))):
+        others = contradictions("fast", wishes)
+        if not others:
+            why = "--model asks for its network" if wishes.model else "the pictures are small"
+            decide("recipe fast", f"{why}, so a compact network learns them from scratch")
+            return from_scratch.compact("fast", wishes, facts, device, decide), decisions
+        decide("not the recipe fast", f"--{parts.option_of(others[0])} is not for that")
     return _usual(wishes, facts, weights, device, decide), decisions
 
 
@@ -70,7 +76,7 @@ def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         warmup=0.1,
         label_smoothing=0.1,
         ema=0.99 if wishes.ema is None else wishes.ema,
-        dropout=0.5 if model == TUTORIAL_CNN else 0.2,
+        dropout={TUTORIAL_CNN: 0.5, COMPACT: 0.0}.get(model, 0.2),
         class_weights=parts.class_weights(facts, decide),
         augment=wishes.augment or "medium",
         mixup=wishes.mixup or 0.0,
@@ -78,7 +84,7 @@ def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         start_size=0,
         start_share=0.0,
         views=1,
-        patience=patience(epochs),
+        patience=patience("default", epochs),
         budget=wishes.budget,
         target=wishes.target,
         seed=wishes.seed or 0,

@@ -127,16 +127,22 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Recipe:
-        values: dict[str, Any] = {spec.name: data.get(spec.name) for spec in fields(cls)}
+        """Raises KeyError for what is missing, as in the recipe of an earlier version."""
+        values: dict[str, Any] = {
+            spec.name: data.get(spec.name) if spec.name in _MAY_BE_NONE else data[spec.name] for spec in fields(cls)
+        }
         values["preprocess"] = Preprocess.from_json(data["preprocess"])
         values["augmentation"] = Augmentation(**data["augmentation"])
         values["network_args"] = data.get("network_args", {})
         return cls(**values)
 
 
-def patience(epochs: int) -> int:
-    """Epochs without a better one after which a training is given up."""
-    return max(5, math.ceil(epochs / 2))
+def patience(name: str, epochs: int) -> int:
+    """Epochs without a better one after which a training by the recipe `name` is given up.
+
+    From scratch by name, the whole schedule is gone through: what the last epochs gain is its point.
+    """
+    return epochs if name in ("fast", "accurate", "tutorial") else max(5, math.ceil(epochs / 2))
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:
@@ -144,9 +150,11 @@ def with_rate(recipe: Recipe, rate: float) -> Recipe:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    return replace(recipe, epochs=epochs, patience=patience(epochs))
+    return replace(recipe, epochs=epochs, patience=patience(recipe.name, epochs))
 
 
+# What `to_dict` leaves out where it is None or empty.
+_MAY_BE_NONE = ("weights", "weights_sha256", "budget", "target", "network_args")
 STILL = variations("none", mirror=False, tiny=False)
 
 # What plain recipes leave out.

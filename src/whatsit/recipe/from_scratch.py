@@ -12,17 +12,15 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from whatsit.augmentation import Augmentation, variations
-from whatsit.errors import OptionError
 from whatsit.recipe import parts
-from whatsit.recipe.fields import COMPACT, PLAIN, STILL, Decide, Facts, Recipe
+from whatsit.recipe.fields import COMPACT, PLAIN, STILL, Decide, Facts, Recipe, patience
 from whatsit.wishes import Wishes
 
 _CIFAR10 = 48_000  # training pictures: all but those for validation
 _FEW = 10_000  # training pictures
 _NARROW = (32, 64, 128)
-_BATCH = 500
+_BATCH = 1_000
 _RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it by, at the start
-_NOT_ITS = ("optimizer", "learning_rate", "augment", "mixup", "ema", "weights", "preprocess", "finetune")
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ _PRESETS = {
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
         cutout=0,
-        views=2,
+        views=6,
     ),
     "accurate": _Preset(
         lengths=(),
@@ -63,18 +61,8 @@ _PRESETS = {
 }
 
 
-def suits(wishes: Wishes) -> bool:
-    """Whether nothing is asked for that these recipes cannot do."""
-    return (
-        wishes.framework != "keras"
-        and wishes.model in (None, COMPACT)
-        and all(getattr(wishes, name) is None for name in _NOT_ITS)
-    )
-
-
 def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
     """The recipe of this name. Raises OptionError for wishes that it cannot grant."""
-    _refuse_what_is_not_its(name, wishes)
     preset = _PRESETS[name]
     size = wishes.image_size or parts.tiny_size(facts, decide)
     epochs = wishes.epochs or _epochs(preset, wishes, facts, decide)
@@ -89,6 +77,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
             "frozen_statistics": False,
             "label_smoothing": 0.2,
             "class_weights": parts.class_weights(facts, decide),
+            "augment": "medium" if facts.n_train < _FEW else "none",
             "augmentation": _augmentation(preset, facts, size, mirror),
             "start_size": start_size,
             "start_share": 0.5 if start_size else 0.0,
@@ -112,32 +101,17 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
         optimizer="muon",
         learning_rate=_RATE,
         dropout=0.0,
-        patience=max(1, epochs),
+        patience=patience(name, epochs),
         budget=wishes.budget,
         seed=wishes.seed or 0,
         device=device,
     )
 
 
-def _refuse_what_is_not_its(name: str, wishes: Wishes) -> None:
-    asked = {option: getattr(wishes, option) for option in _NOT_ITS if getattr(wishes, option) is not None}
-    if wishes.framework == "keras":
-        asked["framework"] = wishes.framework
-    if wishes.model not in (None, COMPACT):
-        asked["model"] = wishes.model
-    for option, value in asked.items():
-        raise OptionError(
-            f"cannot use this option with --recipe {name}",
-            value=f"--{parts.option_of(option)} {value}",
-            accepted="the recipe's own network and training, in PyTorch",
-            hint="Leave one of the two out.",
-        )
-
-
 def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> int:
-    """0 where a budget has the last word once a few steps have been timed."""
-    if wishes.budget is not None:
-        return 0
+    """With a budget the most that could pay; fewer where fewer fit, once a few steps have been timed."""
+    if wishes.budget is not None and wishes.target is None:
+        return _most(facts)
     length, why = preset.usual, f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it"
     if wishes.target is not None:
         length, why = _length_for(wishes.target, preset)
@@ -150,7 +124,10 @@ def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> in
 def _length_for(target: float, preset: _Preset) -> tuple[int, str]:
     for reached, length in preset.lengths:
         if reached >= target:
-            return length, f"on CIFAR-10, {length} reached {reached:.1%} or more"
+            return (
+                length,
+                f"{length} reached {reached:.1%} or more on CIFAR-10; a smaller set is gone through more often",
+            )
     return preset.usual, f"this recipe's longest; whether it reaches {target:.1%} will be seen"
 
 
@@ -168,8 +145,8 @@ def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
 
 
 def _batch_size(facts: Facts) -> int:
-    """At least 24 steps an epoch on small sets; powers of two below the largest."""
-    return min(_BATCH, max(16, 1 << int(math.log2(max(16, facts.n_train / 24)))))
+    """Powers of two that leave 24 steps an epoch on small sets, and at most _BATCH."""
+    return min(_BATCH, 1 << int(math.log2(max(16, facts.n_train / 24))))
 
 
 def _start_size(size: int) -> int:

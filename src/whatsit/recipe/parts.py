@@ -10,7 +10,7 @@ from whatsit.augmentation import Augmentation, variations
 from whatsit.catalogue import Framework
 from whatsit.errors import OptionError, WeightsError
 from whatsit.preprocess import GREY, Interpolation, Preprocess, scaling_called
-from whatsit.recipe.fields import SMALL, TINY, TUTORIAL_CNN, Decide, Facts
+from whatsit.recipe.fields import OWN, SMALL, TINY, TUTORIAL_CNN, Decide, Facts
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Optimizer, Wishes
 
@@ -35,7 +35,7 @@ def model(wishes: Wishes, weights: WeightsFile | None, decide: Decide) -> str:
             raise OptionError(
                 f"cannot pass arguments to the network '{wishes.model or SMALL}'",
                 value=", ".join(f"{name}={value}" for name, value in wishes.network_args.items()),
-                accepted="--network-arg with a network of timm or Keras",
+                accepted="--network-arg with --model compact, or with a network of timm or Keras",
                 hint="Leave --network-arg out, or name a network: --model mobilenet_v2",
             )
         if wishes.model is None:
@@ -156,7 +156,7 @@ def image_size(facts: Facts, model: str, decide: Decide) -> int:
     longer = max(facts.height, facts.width)
     if longer <= TINY:
         return tiny_size(facts, decide)
-    size = 96 if model == SMALL else 224
+    size = 96 if model in OWN else 224
     decide(
         f"image size {size}", "enough for objects that fill the picture, and quick on a CPU; --image-size changes it"
     )

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from whatsit.catalogue import Framework
-from whatsit.errors import OptionError
 from whatsit.preprocess import GREY, Preprocess
 from whatsit.recipe import parts
 from whatsit.recipe.fields import PLAIN, TUTORIAL_CNN, Decide, Facts, Recipe, patience
@@ -43,7 +42,7 @@ def vgg16(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str
         optimizer=wishes.optimizer or "rmsprop",
         learning_rate=wishes.learning_rate if isinstance(wishes.learning_rate, float) else 1e-4,
         dropout=0.5,
-        patience=patience(wishes.epochs or 5),
+        patience=patience("tutorial_vgg16", wishes.epochs or 5),
         budget=wishes.budget,
         seed=wishes.seed or 0,
         device=device,
@@ -57,11 +56,16 @@ def cnn(wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
     epoch is chosen on validation.
     """
     decide("recipe tutorial", "it was asked for; options given besides replace its choices")
-    _refuse_other_network(wishes)
     epochs = wishes.epochs or (0 if wishes.budget else 30)
     size = wishes.image_size or parts.tiny_size(facts, decide)
     return Recipe(
-        **{**PLAIN, **_asked(wishes, facts, decide), "golden": wishes.golden, "target": wishes.target},
+        **{
+            **PLAIN,
+            **_asked(wishes, facts, decide),
+            "frozen_statistics": False,
+            "golden": wishes.golden,
+            "target": wishes.target,
+        },
         name="tutorial",
         framework=parts.framework(wishes, None),
         method="scratch",
@@ -78,28 +82,11 @@ def cnn(wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
         optimizer=wishes.optimizer or "adam",
         learning_rate=wishes.learning_rate if isinstance(wishes.learning_rate, float) else 1e-3,
         dropout=0.5,
-        patience=max(epochs, patience(epochs)),
+        patience=patience("tutorial", epochs),
         budget=wishes.budget,
         seed=wishes.seed or 0,
         device=device,
     )
-
-
-def _refuse_other_network(wishes: Wishes) -> None:
-    for name, given, accepted in (
-        ("model", wishes.model, (None, TUTORIAL_CNN)),
-        ("weights", wishes.weights, (None,)),
-        ("finetune", wishes.finetune, (None,)),
-        ("network-arg", wishes.network_args or None, (None,)),
-        ("preprocess", wishes.preprocess, (None, "0..1")),
-    ):
-        if given not in accepted:
-            raise OptionError(
-                f"cannot use --{name} with --recipe tutorial",
-                value=given,
-                accepted=f"the tutorial's own network, {TUTORIAL_CNN}, which learns from scratch",
-                hint=f"Leave --{name} or --recipe out.",
-            )
 
 
 def _asked(wishes: Wishes, facts: Facts, decide: Decide) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import tarfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -80,7 +81,7 @@ def unusable(path: Path, value: str, accepted: str, hint: str) -> DataError:
 
 
 def _find(name: str, places: tuple[Path, ...]) -> Path | None:
-    return next((place / name for place in places if (place / name).is_file()), None)
+    return next((place / name for place in places if os.path.isfile(place / name)), None)
 
 
 def _whole(path: Path, md5: str, hint: str) -> bytes:

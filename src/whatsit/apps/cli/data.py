@@ -29,7 +29,7 @@ def check(ctx: click.Context, data: str, verbose: bool) -> None:
     from whatsit import dataset, doctor, sources
 
     with reporter() as report:
-        samples = _split_as_for_training(dataset.read(sources.open_data(data), report))
+        samples = _split_as_for_training(dataset.read(sources.open_data(data, on_event=report), report))
     for label, n in samples.counts().items():
         click.echo(f"{label}: {_pictures(n)}")
     findings = doctor.examine(samples)

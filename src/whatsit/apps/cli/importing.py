@@ -84,7 +84,7 @@ def _import(
     from whatsit.importers import choosing
 
     said.check()
-    labelled = sources.open_data(calibrate, data_dir=data_dir) if calibrate else None
+    labelled = sources.open_data(calibrate, data_dir=data_dir, on_event=report) if calibrate else None
     brought = choosing.bring(file, said, report)
     from whatsit.importers import calibrating, finish
 

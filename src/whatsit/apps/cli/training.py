@@ -78,14 +78,17 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option(
     "--augment",
     type=click.Choice(["none", "light", "medium", "strong"]),
-    help="How much training pictures are varied (default medium).",
+    help="How much training pictures are varied (default medium; the recipes for small pictures have their own way).",
 )
 @click.option("--mirror/--no-mirror", default=None, help="Mirror training pictures at random.")
 @click.option(
     "--mixup", type=float, metavar="ALPHA", help="Blend pairs of training pictures, 0.2 for instance; 0 is off."
 )
 @click.option(
-    "--ema", type=float, metavar="DECAY", help="Decay of the weights' running average (default 0.99); 0 is off."
+    "--ema",
+    type=float,
+    metavar="DECAY",
+    help="Decay of the weights' running average (default 0.99, in the recipes by name 0); 0 is off.",
 )
 @click.option(
     "--budget",
@@ -101,7 +104,7 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 )
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
-@click.option("--offline", is_flag=True, help="Connect to nothing: take weights only from this machine.")
+@click.option("--offline", is_flag=True, help="Connect to nothing: take weights and data sets only from this machine.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set are.")
 @click.option("--classes", metavar="A,B,...", help="The classes in this order, instead of alphabetically.")
 @click.option(
@@ -186,8 +189,16 @@ def _refuse_missed_target(trained: Trained) -> None:
             "the target was not reached",
             value=f"a test accuracy of {trained.report.accuracy:.2%}, {100 * trained.missed_by:.2f} points below it",
             accepted=f"at least {trained.target:.2%}",
-            hint=f"The model is kept. A longer training may get there: --epochs {2 * max(1, trained.epochs)}",
+            hint=f"The model is kept. {_more(trained)}",
         )
+
+
+def _more(trained: Trained) -> str:
+    if trained.stopped == "target":
+        return "Validation had it: ask for a little more than you need."
+    if trained.stopped is None and trained.epochs:
+        return f"A longer training may get there: --epochs {2 * trained.epochs}, without --budget"
+    return "More pictures, or a longer training, may get there."
 
 
 def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, Any], report: Lines) -> Trained:

@@ -92,7 +92,9 @@ class TorchEngine:
         networks.check_name(name.removeprefix("timm:"))
 
     def check_recipe(self, recipe: Recipe, n_classes: int) -> None:
-        networks.summary(networks.build(recipe, n_classes), recipe.preprocess.size)
+        network = networks.build(recipe, n_classes)
+        for size in {recipe.preprocess.size, (recipe.start_size,) * 2 if recipe.start_size else recipe.preprocess.size}:
+            networks.summary(network, size)
 
     def pretrained(self, recipe: Recipe, n_classes: int) -> TorchFitted:
         return _fitted(networks.as_it_came(recipe, n_classes), recipe)
@@ -136,13 +138,14 @@ class _Trainer:
         self.network = self.network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.scale = _scaler(recipe, self.device)
         if isinstance(self.network, CompactNetwork):
-            self.network.prepare(self.scale(batches.to_network(self.pictures[:_LOOKED_AT], self.device)))
+            some = self.pictures[:: -(-len(self.pictures) // _LOOKED_AT)]
+            self.network.prepare(self.scale(batches.to_network(some, self.device)))
         # Without an average, the network itself is judged.
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
-        self.optimizer = optim.optimizer_for(self.network, recipe)
+        self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
+        self.optimizer = optim.optimizer_for(self.network, recipe, len(data.train_targets) / self.steps)
         self.loss = optim.loss_for(recipe, data.train_targets, len(data.classes)).to(self.device)
         self.plain_loss = nn.CrossEntropyLoss(reduction="sum")
-        self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         self.bf16 = has_fast_bf16(self.device)
 
     def fit(self, path: Path) -> TorchFitted:

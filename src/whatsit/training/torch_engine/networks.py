@@ -58,7 +58,7 @@ class TimmNetwork(Network):
 
 
 class TutorialNetwork(Network):
-    """A timm network's feature maps, flattened, and the tutorial's head: dense 1,024, ReLU, dropout, dense."""
+    """A network's feature maps, flattened, and the tutorial's head: dense 1,024, ReLU, dropout, dense."""
 
     def __init__(self, model: nn.Module, n_classes: int, size: tuple[int, int], dropout: float) -> None:
         super().__init__()
@@ -132,7 +132,7 @@ def _own(recipe: Recipe, n_classes: int) -> Network:
         raise OptionError(
             f"cannot build the network '{COMPACT}'",
             value=" ".join(str(error).split())[:160],
-            accepted="--network-arg widths=[64,256,256] and --network-arg depth=2 or 3",
+            accepted="widths, a list of whole numbers such as [64,256,256], and depth, 2 or 3",
             hint="Check the spelling of --network-arg NAME=VALUE.",
         ) from None
 

@@ -14,14 +14,15 @@ from whatsit.training.torch_engine.network import Network
 from whatsit.training.torch_engine.networks import weight_layers
 
 
-def optimizer_for(network: Network, recipe: Recipe) -> torch.optim.Optimizer:
+def optimizer_for(network: Network, recipe: Recipe, batch_size: float) -> torch.optim.Optimizer:
     """The recipe's optimiser; each group's `scale` multiplies the rate. Biases and normalisation do not decay.
 
     A fresh last layer learns at the full rate, the backbone at `backbone_rate` times that, and each of its layers
     at `layer_decay` times the rate of the next (discriminative rates: Howard and Ruder, ACL 2018, section 3.2).
+    `batch_size` is that of the batches as they are; a small set does not fill the recipe's.
     """
     if recipe.optimizer == "muon":
-        return muon_for(network, recipe)
+        return muon_for(network, batch_size)
     layers = weight_layers(network)
     scales = {
         id(parameter): recipe.backbone_rate * recipe.layer_decay ** (len(layers) - 1 - depth)
@@ -51,7 +52,7 @@ _OFFSETS = 0.053 / 0.24
 _LAST_LAYER = 0.67 / 0.24
 
 
-def muon_for(network: Network, recipe: Recipe) -> Muon:
+def muon_for(network: Network, batch_size: float) -> Muon:
     """Filters by Muon; offsets and the last layer by SGD, whose rates grow with the batch.
 
     The rates are airbench's (arXiv 2404.00498, appendix A), brought from a summed loss to a mean one.
@@ -64,8 +65,8 @@ def muon_for(network: Network, recipe: Recipe) -> Muon:
     return Muon(
         [
             {"params": filters, "scale": 1.0, "filters": True},
-            {"params": offsets, "scale": _OFFSETS * recipe.batch_size},
-            {"params": head, "scale": _LAST_LAYER * recipe.batch_size},
+            {"params": offsets, "scale": _OFFSETS * batch_size},
+            {"params": head, "scale": _LAST_LAYER * batch_size},
         ]
     )
 
@@ -81,8 +82,7 @@ def update_average(average: Network, network: Network, step: int, decay: float) 
 
     It takes the noise of the last few steps out of small sets, where a lucky epoch is hard to tell from a good one.
     """
-    if decay:  # without an average, the network itself is judged
-        decay = min(decay, (1 + step) / (10 + step))
+    decay = min(decay, (1 + step) / (10 + step))
     for mean, value in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
         if mean.dtype.is_floating_point:
             mean.lerp_(value, 1 - decay)

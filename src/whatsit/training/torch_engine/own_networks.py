@@ -12,6 +12,8 @@ from torch.nn import functional
 
 from whatsit.training.torch_engine.network import Network
 
+_AT_A_TIME = 256  # pictures of which all patches are held in memory
+
 
 class SmallNetwork(Network):
     """A small convolutional network for small objects in small pictures: 0.4 million parameters.
@@ -57,8 +59,8 @@ class CompactNetwork(Network):
 
     def __init__(self, n_classes: int, widths: Sequence[int] = (64, 256, 256), depth: int = 2) -> None:
         super().__init__()
-        if depth not in (2, 3) or not widths:
-            raise ValueError(f"depth {depth}, widths {list(widths)}; depth is 2 or 3, widths are at least one")
+        if depth not in (2, 3) or not _are_widths(widths):
+            raise ValueError(f"widths {widths}, depth {depth}")
         self.whiten = nn.Conv2d(3, 24, 2, bias=False).requires_grad_(False)
         self.act = nn.GELU()
         self.blocks = nn.Sequential(*(_Block(i, o, depth) for i, o in pairwise((24, *widths))))
@@ -69,9 +71,12 @@ class CompactNetwork(Network):
     def prepare(self, pictures: Tensor) -> None:
         """Whiten 2x2 patches like those of `pictures`, float [N, 3, h, w]: by principal directions over the root of
         their variance, and the negatives of these filters."""
+        second, n = torch.zeros(12, 12, dtype=torch.float64), 0
         with torch.no_grad():
-            patches = functional.unfold(pictures.float(), 2).movedim(1, 2).reshape(-1, 12).double().cpu()
-            variances, directions = torch.linalg.eigh(patches.T @ patches / len(patches))
+            for some in torch.split(pictures, _AT_A_TIME):
+                patches = functional.unfold(some.cpu().float(), 2).movedim(1, 2).reshape(-1, 12).double()
+                second, n = second + patches.T @ patches, n + len(patches)
+            variances, directions = torch.linalg.eigh(second / n)
             filters = (directions / torch.sqrt(variances + 5e-4)).T.reshape(12, 3, 2, 2)
             self.whiten.weight.copy_(torch.cat([filters, -filters]))
 
@@ -84,6 +89,10 @@ class CompactNetwork(Network):
 
     def last_layer(self) -> nn.Module:
         return self.head
+
+
+def _are_widths(widths: object) -> bool:
+    return isinstance(widths, list | tuple) and bool(widths) and all(isinstance(one, int) and one > 0 for one in widths)
 
 
 class _Block(nn.Module):
