@@ -55,6 +55,16 @@ def test_its_first_layer_whitens_patches_and_does_not_learn() -> None:
     assert not network.whiten.weight.requires_grad
 
 
+def test_no_filter_looks_for_colours_that_the_training_pictures_lack() -> None:
+    network = CompactNetwork(3, (8, 8, 8))
+    grey = pictures(40)[:, :1].repeat(1, 3, 1, 1)
+    network.prepare(grey)
+    assert network.whiten(grey).var(dim=(0, 2, 3)).min() > 0.1  # batch norm explodes on channels that never vary
+    assert (
+        len({tuple(row) for row in network.whiten.weight.flatten(1).tolist()}) == 8
+    )  # 4 directions and their negatives
+
+
 def test_its_filters_start_by_handing_on_what_they_get() -> None:
     network = CompactNetwork(3, (32, 32, 32))
     conv = network.blocks[0].first

@@ -27,7 +27,7 @@ _RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it 
 class _Preset:
     """What the two recipes differ in.
 
-    lengths     (accuracy, epochs): what a schedule so long reached on CIFAR-10's test part (benchmarks/RECORDS.md)
+    lengths     (accuracy, epochs): what a schedule so long reached on CIFAR-10, or a little more (benchmarks/LOG.md)
     usual       epochs, for a set as large as CIFAR-10
     network     arguments of the compact network
     crop        pixels that a picture of 32 is shifted by, at most; `cutout` likewise
@@ -43,7 +43,7 @@ class _Preset:
 
 _PRESETS = {
     "fast": _Preset(
-        lengths=((0.85, 1), (0.89, 2), (0.92, 4), (0.935, 8), (0.94, 12)),
+        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.93, 8)),
         usual=12,
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
@@ -97,7 +97,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
         scaling="-1..1",
         preprocess=parts.geometry(replace(wishes, image_size=size), facts, None, COMPACT, decide),
         epochs=epochs,
-        batch_size=wishes.batch_size or _batch_size(facts),
+        batch_size=wishes.batch_size or _batch_size(facts, epochs),
         optimizer="muon",
         learning_rate=_RATE,
         dropout=0.0,
@@ -111,6 +111,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
 def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> int:
     """With a budget the most that could pay; fewer where fewer fit, once a few steps have been timed."""
     if wishes.budget is not None and wishes.target is None:
+        decide(f"at most {_most(facts)} epochs", "more would not pay; fewer where the budget ends before")
         return _most(facts)
     length, why = preset.usual, f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it"
     if wishes.target is not None:
@@ -144,9 +145,10 @@ def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
     return {**preset.network, "widths": list(_NARROW)}
 
 
-def _batch_size(facts: Facts) -> int:
-    """Powers of two that leave 24 steps an epoch on small sets, and at most _BATCH."""
-    return min(_BATCH, 1 << int(math.log2(max(16, facts.n_train / 24))))
+def _batch_size(facts: Facts, epochs: int) -> int:
+    """Powers of two that leave 24 steps an epoch on small sets; on large ones short schedules need more steps."""
+    most = _BATCH // 2 if epochs <= 2 else _BATCH
+    return min(most, 1 << int(math.log2(max(16, facts.n_train / 24))))
 
 
 def _start_size(size: int) -> int:

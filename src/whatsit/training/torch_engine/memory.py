@@ -13,8 +13,8 @@ _PLENTY = 256 * 2**20  # bytes, taken from the system at a time
 def keep_freed_memory() -> None:
     """Keep what is freed for the next step, instead of giving it back to the system and asking for it again.
 
-    Every step allocates the same hundreds of megabytes; without this the system clears each page anew, a fifth of the
-    time of a training on two cores (benchmarks/LOG.md). It holds for the rest of the process.
+    Every step allocates the same hundreds of megabytes; without this the system clears each page anew, up to a
+    fifth of the time of a step on two cores (benchmarks/LOG.md). It holds for the rest of the process.
     """
     if sys.platform != "linux":
         return

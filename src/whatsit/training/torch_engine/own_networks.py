@@ -77,7 +77,10 @@ class CompactNetwork(Network):
                 patches = functional.unfold(some.cpu().float(), 2).movedim(1, 2).reshape(-1, 12).double()
                 second, n = second + patches.T @ patches, n + len(patches)
             variances, directions = torch.linalg.eigh(second / n)
-            filters = (directions / torch.sqrt(variances + 5e-4)).T.reshape(12, 3, 2, 2)
+            # In grey pictures colour never varies: channels without any variance would make batch norm explode.
+            lively = (variances >= 1e-6 * variances.max()).nonzero().flatten()
+            taken = lively[torch.arange(12) % len(lively)]
+            filters = (directions / torch.sqrt(variances.abs() + 5e-4)).T[taken].reshape(12, 3, 2, 2)
             self.whiten.weight.copy_(torch.cat([filters, -filters]))
 
     def embed(self, x: Tensor) -> Tensor:
