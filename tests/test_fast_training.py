@@ -28,7 +28,7 @@ def recipe_for(**changes: Any) -> Recipe:
     """The recipe as for a large set, with a narrow network: crops, mirrors by turns, coarse pictures first."""
     wishes = Wishes(recipe="fast", epochs=4, batch_size=12, network_args={"widths": [8, 12, 12]})
     recipe, _ = choose(wishes, LIKE_CIFAR10, None, "cpu")
-    return replace(recipe, **changes)
+    return replace(recipe, views=2, **changes)
 
 
 @pytest.fixture(scope="module")
