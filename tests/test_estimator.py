@@ -175,3 +175,21 @@ def test_nothing_here_warns_of_itself(clf: whatsit.Classifier, make_photos: Make
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         clf.score(make_photos(red=1))
+
+
+def test_offline_no_data_set_is_fetched_to_judge_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clf: whatsit.Classifier
+) -> None:
+    from whatsit import downloads
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("it connected")
+
+    monkeypatch.setenv("WHATSIT_DATA", str(tmp_path / "empty"))
+    monkeypatch.setattr(downloads, "fetch_on", refuse)
+    clf._options["offline"] = True
+    with pytest.raises(DataError, match="Without --offline it is fetched"):
+        clf.score("cifar10")
+    clf._options["offline"] = False
+    with pytest.raises(AssertionError, match="it connected"):
+        clf.score("cifar10")

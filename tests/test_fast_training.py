@@ -175,12 +175,40 @@ def test_the_graph_looks_at_mirrored_pictures_too(undisturbed: Any, data: Traini
     import onnxruntime
 
     session = onnxruntime.InferenceSession(undisturbed.onnx(1.0), providers=["CPUExecutionProvider"])
-    pictures = data.validation_pictures[:5]
-    answers, mirrored = (
-        session.run(["probabilities"], {"pictures": np.ascontiguousarray(some)})[0]
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    (answers, seen), (_, mirrored) = (
+        session.run(["probabilities", "embedding"], {"pictures": np.ascontiguousarray(some)})
         for some in (pictures, pictures[:, :, ::-1])
     )
-    assert np.allclose(answers, mirrored, atol=1e-5)
+    assert np.allclose(seen, mirrored, rtol=1e-4, atol=1e-5 * np.abs(seen).max())
+    assert np.allclose(seen, undisturbed.embed(pictures), rtol=1e-4, atol=1e-5 * np.abs(seen).max())
     logits = undisturbed.logits(pictures)
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     assert np.allclose(answers, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(("accuracy", "n", "stopped"), [(0.909, 400, None), (0.916, 400, "target"), (0.916, 100, None)])
+def test_validation_must_have_the_target_with_a_standard_error_to_spare(
+    accuracy: float, n: int, stopped: str | None
+) -> None:
+    ended = EpochEnded(1, 4, 1.0, 0.5, 1.0, accuracy, 0.1, 1.0, best=True)
+    assert course.reason_to_stop([ended], 0, 1.0, recipe_for(target=0.9), n) == stopped
+
+
+def test_a_target_near_all_does_not_ask_for_more_than_all() -> None:
+    ended = EpochEnded(1, 4, 1.0, 0.5, 1.0, 1.0, 0.1, 1.0, best=True)
+    assert course.reason_to_stop([ended], 0, 1.0, recipe_for(target=0.99), 20) == "target"
+
+
+def test_muon_has_the_filters_and_sgd_what_grows_with_the_batch() -> None:
+    from whatsit.training.torch_engine import networks, optim
+
+    network = networks.build(recipe_for(), 3)
+    filters, offsets, head = optim.muon_for(network, 50.0).param_groups
+    assert {parameter.ndim for parameter in filters["params"]} == {4}
+    assert len(filters["params"]) == len(offsets["params"]) == 6  # not the whitening filters, which do not learn
+    assert [parameter is network.last_layer().weight for parameter in head["params"]] == [True]
+    # airbench's 0.053 and 0.67 for a summed loss, at a rate of 0.24 for the filters
+    assert (filters["scale"], 0.24 * offsets["scale"], 0.24 * head["scale"]) == pytest.approx(
+        (1, 50 * 0.053, 50 * 0.67)
+    )

@@ -252,3 +252,27 @@ def test_it_trains_a_timm_network_with_weights_from_a_file(make_photos: Callable
     assert manifest.recipe["model"] == "resnet10t"
     assert manifest.recipe["scaling"] == "imagenet"
     assert manifest.weights["licence"] == "MIT"
+
+
+@pytest.mark.parametrize(
+    "wishes",
+    [
+        Wishes(recipe="fast", optimizer="sgd"),
+        Wishes(recipe="accurate", framework="keras"),
+        Wishes(recipe="tutorial", model="resnet18"),
+    ],
+)
+def test_wishes_that_contradict_the_recipe_are_refused_before_any_data_is_opened(
+    wishes: Wishes, tmp_path: Path
+) -> None:
+    with pytest.raises(OptionError, match=f"--recipe {wishes.recipe}"):
+        pipeline.train(tmp_path / "nowhere", wishes, out=tmp_path / "out")
+
+
+def test_with_its_files_named_a_data_set_stays_a_name_where_a_folder_is_called_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cifar10").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert pipeline._where("cifar10", tmp_path / "cifar10") == "cifar10"
+    assert pipeline._where("cifar10", None) == str(tmp_path / "cifar10")
