@@ -3,6 +3,7 @@
 # make notebook  open the transfer-learning notebook in Jupyter
 # make check    format, lint and types
 # make install  set up the environment in .venv
+# make builtin  train the built-in model anew (ARGS="--data-dir DIR" takes CIFAR-10 from there)
 # make bench    the benchmarks that need nothing but this machine
 
 PYTHON ?= python3
@@ -10,7 +11,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check install notebook bench clean
+.PHONY: demo test check install notebook builtin bench clean
 
 demo: install
 	$(BIN)/whatsit demo $(ARGS)
@@ -36,6 +37,9 @@ $(READY): pyproject.toml
 notebook: install
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebook]'
 	$(BIN)/jupyter notebook examples/beer_or_wings.ipynb $(ARGS)
+
+builtin: install
+	$(BIN)/python scripts/builtin.py $(ARGS)
 
 bench: install
 	$(BIN)/python benchmarks/predict_start.py

@@ -150,6 +150,19 @@ def test_the_threshold_found_answers_the_coverage_told() -> None:
     assert found.temperature == pytest.approx(4, rel=0.1)
 
 
+def test_a_higher_promise_is_kept_by_answering_less() -> None:
+    logits, targets = drawn(3000, 5, 4.0, 3)
+    usual, strict = (calibrate(logits, targets, promise) for promise in (0.6, 0.8))
+    assert usual.threshold is not None
+    assert strict.threshold is not None
+    assert (strict.promise, strict.temperature) == (0.8, usual.temperature)
+    assert strict.threshold > usual.threshold
+    assert strict.coverage < usual.coverage
+    probabilities = softmax(logits / strict.temperature)
+    answered = probabilities.max(axis=1) >= strict.threshold
+    assert (probabilities.argmax(axis=1) == targets)[answered].mean() >= 0.8
+
+
 def test_where_no_threshold_keeps_the_promise_all_is_answered() -> None:
     wrong = calibrate(np.eye(2, dtype=np.float32), np.array([1, 0]))
     assert (wrong.threshold, wrong.coverage) == (None, 1)

@@ -19,6 +19,8 @@ import whatsit
 from whatsit import modelfile, pipeline
 from whatsit.errors import DataError, OptionError, OutputError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, NetworkBuilt, Notice
+from whatsit.runtime import OpenModel
+from whatsit.sources import photos
 from whatsit.wishes import Wishes
 
 
@@ -168,8 +170,22 @@ def test_no_run_overwrites_another(run: Any) -> None:
 
 
 def test_golden_none_keeps_pictures_out_of_the_file(make_photos: Callable[..., Path], tmp_path: Path) -> None:
-    trained = whatsit.train(make_photos(red=8, green=8), epochs=1, golden=False, out=tmp_path / "out")
+    trained = whatsit.train(make_photos(red=8, green=8), epochs=1, golden="none", out=tmp_path / "out")
     assert modelfile.read_manifest(trained.model).golden == ()
+
+
+def test_golden_samples_keeps_parts_of_the_sample_photos_instead(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    trained = whatsit.train(make_photos(red=8, green=8), epochs=1, golden="samples", promise=0.9, out=tmp_path / "out")
+    model = OpenModel(trained.model)
+    parts = {name: model.manifest.preprocess.apply(part) for name, part in photos.sample_parts()}
+    assert model.manifest.calibration["promise"] == 0.9
+    assert [golden.name for golden in model.manifest.golden] == list(parts)
+    for golden in model.manifest.golden:
+        assert np.array_equal(golden.picture, parts[golden.name])
+        assert golden.label == model.labels[int(np.argmax(golden.probabilities))]
+    assert modelfile.verify(model.manifest, model.answers) < 1e-5
 
 
 def test_a_file_that_answers_otherwise_than_the_network_is_not_kept(

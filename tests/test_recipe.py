@@ -326,6 +326,21 @@ def test_a_target_is_an_accuracy(size: float) -> None:
         check_positive(Wishes(target=size))
 
 
+@pytest.mark.parametrize("share", [0.0, 1.0, 99.0, -0.5])
+def test_a_promise_is_a_share(share: float) -> None:
+    with pytest.raises(OptionError, match=r"promise.*0\.99"):
+        check_positive(Wishes(promise=share))
+
+
+@pytest.mark.parametrize("recipe", [None, "fast", "accurate", "tutorial", "tutorial_vgg16"])
+def test_every_recipe_keeps_what_it_has_no_say_in(recipe: Any) -> None:
+    wishes = Wishes(recipe=recipe, random_weights=recipe == "tutorial_vgg16", promise=0.9, golden="none", seed=7)
+    found = chosen(replace(wishes, budget=60.0, target=0.8))
+    assert (found.promise, found.golden, found.seed, found.budget, found.target) == (0.9, "none", 7, 60.0, 0.8)
+    usual = chosen(Wishes(recipe=recipe, random_weights=recipe == "tutorial_vgg16"))
+    assert (usual.promise, usual.golden, usual.seed, usual.budget, usual.target) == (0.95, "test", 0, None, None)
+
+
 def test_what_cannot_be_mirrored_is_not_looked_at_mirrored() -> None:
     grey = replace(SQUARE, grey=True)
     assert (chosen().views, chosen(facts=grey).views, chosen(Wishes(mirror=False)).views) == (6, 1, 1)

@@ -22,12 +22,13 @@ import pytest
 from file_server import FileServer, serving
 from numpy.typing import NDArray
 
-from whatsit import downloads, sources
+from whatsit import downloads
 from whatsit.dataset import SPLITS, read
 from whatsit.errors import DataError, MissingExtraError, OutputError
 from whatsit.events import Event, Progress
 from whatsit.sources import NAMED, files, open_data
 from whatsit.sources.files import Archive
+from whatsit.sources.photos import sample_photos
 from whatsit.sources.published import PUBLISHED
 
 
@@ -554,7 +555,7 @@ def test_a_folder_of_data_goes_with_names_only(make_photos: Callable[..., Path])
 
 def test_the_sample_photos_are_two() -> None:
     pytest.importorskip("sklearn")
-    photos = sources.sample_photos()
+    photos = sample_photos()
     assert {name: photo.shape for name, photo in photos.items()} == {
         "china.jpg": (427, 640, 3),
         "flower.jpg": (427, 640, 3),

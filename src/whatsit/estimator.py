@@ -22,7 +22,7 @@ from whatsit.preprocess import Fit
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
 from whatsit.weights import Wanted
-from whatsit.wishes import Augment, Optimizer, Preset, Wishes, seconds
+from whatsit.wishes import Augment, Kept, Optimizer, Preset, Wishes, seconds
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -149,14 +149,17 @@ class Classifier(OpenModel):
         raise AttributeError(f"'{type(self).__name__}' object has no attribute {name!r}")
 
 
-def load(model: str | os.PathLike[str], *, threads: int | None = None, offline: bool = False) -> Classifier:
-    """Open a model file, or a pretrained network by its name, such as "resnet18" (`whatsit models` lists them).
+def load(
+    model: str | os.PathLike[str] = named_models.BUILTIN, *, threads: int | None = None, offline: bool = False
+) -> Classifier:
+    """Open a model file, the built-in model, or a pretrained network by its name, such as "resnet18" (`whatsit models`
+    lists them).
 
     A network that is named for the first time is fetched and turned into a file, in a process of its own. `threads`
     limits the cores one picture may use. Raises ModelFileError, WeightsError.
     """
-    if isinstance(model, str) and not named_models.is_file(model):
-        model = named_models.path_of(Wanted(model), offline, quiet=True)
+    if isinstance(model, str):
+        model = named_models.file_called(model) or named_models.path_of(Wanted(model), offline, quiet=True)
     return Classifier.open(model, threads=threads)
 
 
@@ -185,7 +188,8 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     offline: bool = False,
-    golden: bool = True,
+    golden: Kept = "test",
+    promise: float | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -225,6 +229,7 @@ def train(
         device=device,
         offline=offline,
         golden=golden,
+        promise=promise,
     )
     from whatsit import pipeline  # on first use: opening a model file must not load what training needs
 

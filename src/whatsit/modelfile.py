@@ -141,6 +141,17 @@ def verify(manifest: Manifest, answers: Answers) -> float:
     return difference
 
 
+def golden_of(
+    pictures: Iterable[tuple[str, NDArray[np.uint8]]], answered: NDArray[np.float32], labels: Sequence[str]
+) -> tuple[Golden, ...]:
+    """Pictures by name, in the input's geometry, with the file's answers `[N or more, K]`, of which the first is also
+    the label: nobody may know what is in them."""
+    return tuple(
+        Golden(name, labels[int(row.argmax())], np.asarray(picture), tuple(float(p) for p in row))
+        for (name, picture), row in zip(pictures, answered, strict=False)
+    )
+
+
 def check_parity(
     answered: NDArray[np.float32], expected: NDArray[np.float32], tolerance: float = PARITY_TOLERANCE
 ) -> float:
@@ -350,6 +361,7 @@ __all__ = [
     "Manifest",
     "check_parity",
     "encode_png",
+    "golden_of",
     "known_contents",
     "read_manifest",
     "verify",

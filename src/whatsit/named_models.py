@@ -1,4 +1,4 @@
-"""A pretrained network by name -> its model file: from the cache, or fetched into it.
+"""A name -> its model file: the built-in one, or that of a pretrained network, from the cache or fetched into it.
 
 Fetching and converting need PyTorch or Keras, so they run in a process of their own; this one only reads the file.
 """
@@ -15,6 +15,9 @@ from whatsit import catalogue, weights
 from whatsit.errors import WeightsError
 from whatsit.weights import Wanted
 
+BUILTIN = "everyday"
+_BUILTIN_FILE = Path(__file__).with_name("everyday.onnx")
+
 
 class NotFetchedError(WeightsError):
     """`whatsit fetch` failed; `code` is its exit code."""
@@ -29,11 +32,14 @@ class NotFetchedError(WeightsError):
         )
 
 
-def is_file(model: str) -> bool:
-    """Whether this means a file rather than a name."""
+def file_called(model: str) -> Path | None:
+    """The model file that this means, a path or the built-in model; None where it is the name of a network."""
     path = Path(model)
-    looks_like_one = path.suffix == ".onnx" or "/" in model or os.sep in model
-    return looks_like_one or path.is_file() or (path.is_dir() and model not in catalogue.curated())
+    if path.suffix == ".onnx" or "/" in model or os.sep in model or path.is_file():
+        return path
+    if model == BUILTIN:
+        return _BUILTIN_FILE
+    return path if path.is_dir() and model not in catalogue.curated() else None
 
 
 def path_of(wanted: Wanted, offline: bool = False, quiet: bool = False) -> Path:

@@ -28,13 +28,14 @@ from whatsit.recipe import OWN, Recipe, choose, facts_of, learns_from_scratch, r
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
+from whatsit.sources import photos
 from whatsit.training import pictures
 from whatsit.training.engine import Engine, RateTest
 from whatsit.training.engines import engine_of
 from whatsit.transfer import backbone as backbones
 from whatsit.version import __version__
 from whatsit.weights import WeightsFile
-from whatsit.wishes import Wishes, check_positive
+from whatsit.wishes import Kept, Wishes, check_positive
 
 _GOLDEN = 10
 _WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplotlib")
@@ -124,7 +125,7 @@ def train(
         settle(recipe)
     pretrained_on = _weights_origin(recipe)
     learned = _learn(get_engine, samples, recipe, run, settle, tell, fresh)
-    calibration = calibrate(learned.validation_logits, samples.part("validation").targets())
+    calibration = calibrate(learned.validation_logits, samples.part("validation").targets(), recipe.promise)
     tell(_calibrated(calibration))
     report = _export_and_judge(learned, pretrained_on, calibration, samples, run, tell)
     seconds = time.perf_counter() - started
@@ -283,7 +284,7 @@ def _export_and_judge(
     test = replace(samples, given_splits=frozenset(SPLITS))
     answered = {content: softmax(row[None] / calibration.temperature)[0] for content, row in learned.answered.items()}
     report = evaluate(model, test, "test", tell, answered).report
-    golden = _golden(model, samples.part("test")) if learned.recipe.golden else ()
+    golden = _golden(model, samples.part("test"), learned.recipe.golden)
     modelfile.write(run.model, graph, replace(manifest, measured=report.to_json(), golden=golden), check)
     learned.fitted.write_native(run.path)
     return report
@@ -322,24 +323,31 @@ def _weights_origin(recipe: Recipe) -> dict[str, object]:
     }
 
 
-def _golden(model: OpenModel, test: Dataset) -> tuple[Golden, ...]:
-    """One test picture of each class, or of the first few, shrunk to the input, with the file's own answers."""
+def _golden(model: OpenModel, test: Dataset, which: Kept) -> tuple[Golden, ...]:
+    """Pictures shrunk to the input, with the file's own answers: parts of the sample photos, or one test picture of
+    each class, or of the first few."""
+    if which == "none":
+        return ()
+    preprocess = model.manifest.preprocess
+    if which == "samples":
+        parts = [(name, preprocess.apply(part)) for name, part in photos.sample_parts()]
+        return modelfile.golden_of(parts, model.answers(np.stack([part for _, part in parts])), model.labels)
     first = {sample.label: sample for sample in reversed(test.samples)}
     chosen = [first[label] for label in test.classes if label in first][:_GOLDEN]
-    shrunk = pictures.decode(replace(test, samples=tuple(chosen)), model.manifest.preprocess, ignore)
-    rows = model.answers(shrunk)
+    shrunk = pictures.decode(replace(test, samples=tuple(chosen)), preprocess, ignore)
     return tuple(
         Golden(sample.name, sample.label, np.asarray(picture), tuple(float(p) for p in row))
-        for sample, picture, row in zip(chosen, shrunk, rows, strict=True)
+        for sample, picture, row in zip(chosen, shrunk, model.answers(shrunk), strict=True)
     )
 
 
 def _calibrated(calibration: Calibration) -> Notice:
     if calibration.threshold is None:
-        return Notice(f"no threshold keeps {calibration.promise:.0%} of the answers right: all are given")
+        return Notice(f"no threshold keeps {100 * calibration.promise:g}% of the answers right: all are given")
     return Notice(
-        f"scores below {calibration.threshold:.2f} will be answered 'not sure': that keeps {calibration.promise:.0%} "
-        f"of the answers right, and answers {calibration.coverage:.1%} of the validation pictures"
+        f"scores below {calibration.threshold:.2f} will be answered 'not sure': that keeps "
+        f"{100 * calibration.promise:g}% of the answers right, and answers {calibration.coverage:.1%} of the "
+        "validation pictures"
     )
 
 

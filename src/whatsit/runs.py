@@ -111,6 +111,7 @@ class RunFolder:
             "device": (wishes.device if wishes.device != "auto" else None, recipe.device),
             "budget": (wishes.budget, recipe.budget),
             "target": (wishes.target, recipe.target),
+            "promise": (wishes.promise, recipe.promise),
             # With a budget, the recipe holds the epochs that fit into it, not those asked for.
             "finetune": (wishes.finetune, recipe.finetune),
             "mixup": (wishes.mixup, recipe.mixup),

@@ -15,11 +15,17 @@ from whatsit.preprocess import Fit
 Optimizer = Literal["adamw", "adam", "sgd", "rmsprop"]
 Augment = Literal["none", "light", "medium", "strong"]
 Preset = Literal["fast", "accurate", "tutorial", "tutorial_vgg16"]
+Kept = Literal["test", "samples", "none"]
+PROMISE = 0.95  # the share of right answers among those given, unless another is asked for
 
 
 @dataclass(frozen=True)
 class Wishes:
-    """What the user asked for; None leaves the choice to `choose`."""
+    """What the user asked for; None leaves the choice to `choose`.
+
+    golden   which pictures the file keeps to replay: some of the test part, parts of scikit-learn's sample photos, none
+    promise  the share of answers that must be right; scores that cannot keep it are answered "not sure"
+    """
 
     recipe: Preset | None = None
     framework: Framework | None = None
@@ -44,7 +50,8 @@ class Wishes:
     seed: int | None = None
     device: str | None = None
     offline: bool = False
-    golden: bool = True
+    golden: Kept = "test"
+    promise: float | None = None
 
 
 def network_arguments(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -95,7 +102,7 @@ def check_positive(wishes: Wishes) -> None:
                 accepted=f"{low} to {high}",
                 hint=f"Leave --{name.replace('_', '-')} out and whatsit chooses it.",
             )
-    for name, kind in (("recipe", Preset), ("framework", Framework), ("optimizer", Optimizer), ("augment", Augment)):
+    for name, kind in _WORDS.items():
         word = getattr(wishes, name)
         if word is not None and word not in get_args(kind):
             raise OptionError(
@@ -109,6 +116,7 @@ def check_positive(wishes: Wishes) -> None:
         ("ema", wishes.ema, -1e-9, 1.0),
         ("mixup", wishes.mixup, -1e-9, 100.0),
         ("target", wishes.target, 0.0, 1.0),
+        ("promise", wishes.promise, 0.0, 1.0),
     ):
         if isinstance(number, int | float) and not least < number < most:
             accepted = f"above 0, below {most:g}" if least == 0 else f"0 (off) to below {most:g}"
@@ -122,11 +130,13 @@ def check_positive(wishes: Wishes) -> None:
         )
 
 
+_WORDS = {"recipe": Preset, "framework": Framework, "optimizer": Optimizer, "augment": Augment, "golden": Kept}
 _TRY = {
     "learning rate": "Try 0.001, or 'auto'.",
     "ema": "Try 0.99, or 0 to keep the weights as they are.",
     "mixup": "Try 0.2.",
     "target": "An accuracy, for instance 0.94.",
+    "promise": "A share of answers, for instance 0.99.",
 }
 
 

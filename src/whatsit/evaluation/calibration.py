@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-PROMISE = 0.95  # the share of right answers among those given
+from whatsit.wishes import PROMISE
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,21 @@ class Calibration:
     promise: float = PROMISE
 
 
-def calibrate(logits: NDArray[np.float32], targets: NDArray[np.int64]) -> Calibration:
-    """Choose temperature and threshold on validation logits `[N, K]` and their right classes `[N]`."""
+def calibrate(logits: NDArray[np.float32], targets: NDArray[np.int64], promise: float = PROMISE) -> Calibration:
+    """Choose temperature and threshold on validation logits `[N, K]` and their right classes `[N]`.
+
+    `promise` is the share of right answers, above 0 and below 1, that the threshold is to keep.
+    """
     temperature = best_temperature(logits, targets)
     before, after = softmax(logits), softmax(logits / temperature)
-    threshold = lowest_threshold(after.max(axis=1), after.argmax(axis=1) == targets)
+    threshold = lowest_threshold(after.max(axis=1), after.argmax(axis=1) == targets, promise)
     return Calibration(
         temperature=temperature,
         ece_before=expected_calibration_error(before, targets),
         ece_after=expected_calibration_error(after, targets),
         threshold=threshold,
         coverage=1.0 if threshold is None else float((after.max(axis=1) >= threshold).mean()),
+        promise=promise,
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit import images, modelfile, sources, storage
+from whatsit import images, modelfile, storage
 from whatsit.dataset.layouts import files_below, is_picture_name
 from whatsit.errors import ImageError, OptionError, ParityError
 from whatsit.events import Notice, OnEvent, Progress, ignore
@@ -17,16 +17,13 @@ from whatsit.importers.brought import Brought
 from whatsit.modelfile import Golden, Manifest
 from whatsit.preprocess import Preprocess
 from whatsit.runtime.open_model import OpenModel
+from whatsit.sources import photos
+from whatsit.sources.photos import Picture
 from whatsit.version import __version__
 
 STEPS = 12  # of an integer model's answers: nearer calls than that may go either way
 _GOLDEN = 10
 _TOGETHER = 8  # pictures answered at once, so that large networks need little memory
-# Parts of a sample photo, as shares of its height and width: (top, left, side of the part). The first five are golden.
-_PARTS = ((0, 0, 1), (0, 0, 0.6), (0, 0.4, 0.6), (0.4, 0, 0.6), (0.4, 0.4, 0.6))
-_MORE = ((0.2, 0.2, 0.6), (0, 0, 0.3), (0, 0.35, 0.3), (0, 0.7, 0.3), (0.5, 0, 0.3), (0.5, 0.35, 0.3), (0.5, 0.7, 0.3))
-
-Picture = tuple[str, NDArray[np.uint8]]  # a name and uint8 [h, w, 3]
 
 
 def write(brought: Brought, out: Path, golden: Path | None = None, on_event: OnEvent = ignore) -> Path:
@@ -43,7 +40,7 @@ def write(brought: Brought, out: Path, golden: Path | None = None, on_event: OnE
         modelfile.write(part, brought.graph, _manifest(brought, ()), lambda _: None)
         answered = OpenModel(part).answers(pictures)
         difference = _check(brought, answered, expected)
-        manifest = _manifest(brought, tuple(_golden(kept, answered, brought.labels)), difference)
+        manifest = _manifest(brought, modelfile.golden_of(kept, answered, brought.labels), difference)
         modelfile.write(part, brought.graph, manifest, _verify)
     on_event(Notice(f"{len(pictures)} pictures answered as by the original: largest difference {difference:.1e}"))
     return out
@@ -97,28 +94,16 @@ def _verify(path: Path) -> None:
     modelfile.verify(model.manifest, model.answers)
 
 
-def _golden(kept: list[Picture], answered: NDArray[np.float32], labels: tuple[str, ...]) -> Iterator[Golden]:
-    """Nobody knows what is in these pictures, so the label is the model's own first answer."""
-    for (name, picture), row in zip(kept, answered, strict=False):
-        yield Golden(name, labels[int(row.argmax())], np.asarray(picture), tuple(float(p) for p in row))
-
-
 def _pictures(preprocess: Preprocess, golden: Path | None) -> tuple[list[Picture], list[Picture]]:
     """The golden pictures, and more to compare with the original, all in the input's geometry."""
+    parts, others = list(photos.sample_parts()), list(photos.sample_parts(others=True))
     if golden is not None:
-        found = [(name, preprocess.apply(picture)) for name, picture in _from_folder(golden)]
-        return found, [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_PARTS + _MORE)]
-    kept = [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_PARTS)]
-    return kept, [(name, preprocess.apply(picture)) for name, picture in _sample_parts(_MORE)]
+        parts, others = list(_from_folder(golden)), parts + others
 
+    def fitted(pictures: list[Picture]) -> list[Picture]:
+        return [(name, preprocess.apply(picture)) for name, picture in pictures]
 
-def _sample_parts(parts: tuple[tuple[float, float, float], ...]) -> Iterator[Picture]:
-    for name, photo in sources.sample_photos().items():
-        height, width = photo.shape[:2]
-        for top, left, side in parts:
-            rows = slice(round(top * height), round((top + side) * height))
-            columns = slice(round(left * width), round((left + side) * width))
-            yield f"{name} {rows.start}:{rows.stop},{columns.start}:{columns.stop}", photo[rows, columns]
+    return fitted(parts), fitted(others)
 
 
 def _from_folder(folder: Path) -> Iterator[Picture]:

@@ -12,7 +12,6 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
-from whatsit import sources
 from whatsit.errors import WhatsitError
 from whatsit.importers.brought import Brought
 from whatsit.importers.said import Said
@@ -20,6 +19,7 @@ from whatsit.importers.unusable import unusable
 from whatsit.importers.wrapping import TYPES, Ends, Layout, Run, real_inputs, scores_of, wrap
 from whatsit.preprocess import Preprocess, Scaling
 from whatsit.runtime.onnxruntime_engine import ForeignGraph
+from whatsit.sources.photos import sample_photos
 
 _ACCEPTED = "a whole ONNX file of an image classifier, with its weights inside"
 _LARGEST = 2_000_000_000  # bytes, what protobuf holds
@@ -114,7 +114,7 @@ def bring_graph(
 
 def sample_pictures(preprocess: Preprocess) -> NDArray[np.uint8]:
     """The two sample photos in the input's geometry, uint8 [2, h, w, 3]."""
-    return np.stack([preprocess.apply(photo) for photo in sources.sample_photos().values()])
+    return np.stack([preprocess.apply(photo) for photo in sample_photos().values()])
 
 
 def sha256(path: Path) -> str:

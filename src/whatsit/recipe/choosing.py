@@ -52,6 +52,7 @@ def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     epochs = wishes.epochs or parts.epochs(wishes, facts, pretrained, finetune, decide)
     optimizer = wishes.optimizer or "adamw"
     return Recipe(
+        **parts.as_asked(wishes),
         name="default",
         framework=parts.framework(wishes, weights),
         method="transfer" if pretrained else "scratch",
@@ -84,10 +85,7 @@ def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         start_size=0,
         start_share=0.0,
         views=1,
+        stored="float32",
         patience=patience("default", epochs),
-        budget=wishes.budget,
-        target=wishes.target,
-        seed=wishes.seed or 0,
         device=device,
-        golden=wishes.golden,
     )

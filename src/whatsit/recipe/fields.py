@@ -13,7 +13,7 @@ from whatsit.augmentation import Augmentation, variations
 from whatsit.catalogue import Framework
 from whatsit.dataset import Dataset
 from whatsit.preprocess import Preprocess
-from whatsit.wishes import Optimizer
+from whatsit.wishes import PROMISE, Kept, Optimizer
 
 # The networks of our own, which learn from scratch.
 SMALL = "small"
@@ -76,6 +76,8 @@ class Recipe:
                 takes a fraction of the time; 0 shows them as they are from the start
     views       what the finished network looks at in a picture: 1, itself; 2, its mirror image too; 6, both of them
                 shifted by a pixel to either side of the diagonal too. The file does so by itself
+    stored      how the file holds filters and matrices. "float16" rounds them after training, before the network is
+                judged; they are computed with as float32 either way
     target      accuracy to reach; training ends early once it is surely reached on validation
     """
 
@@ -111,12 +113,14 @@ class Recipe:
     start_size: int
     start_share: float
     views: Literal[1, 2, 6]
+    stored: Literal["float32", "float16"]
     patience: int
     budget: float | None
     target: float | None
+    promise: float
     seed: int
     device: str
-    golden: bool
+    golden: Kept
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, without those that are None, which TOML cannot hold."""
@@ -174,9 +178,11 @@ PLAIN: dict[str, Any] = {
     "start_size": 0,
     "start_share": 0.0,
     "views": 1,
+    "stored": "float32",
     "target": None,
+    "promise": PROMISE,
     "augmentation": STILL,
-    "golden": True,
+    "golden": "test",
 }
 
 

@@ -31,6 +31,7 @@ class _Preset:
     usual       epochs, for a set as large as CIFAR-10
     network     arguments of the compact network
     crop        pixels that a picture of 32 is shifted by, at most; `cutout` likewise
+    stored      how the file holds the weights
     """
 
     lengths: tuple[tuple[float, int], ...]
@@ -39,6 +40,7 @@ class _Preset:
     crop: int
     cutout: int
     views: Literal[1, 2, 6]
+    stored: Literal["float32", "float16"]
 
 
 _PRESETS = {
@@ -49,6 +51,7 @@ _PRESETS = {
         crop=2,
         cutout=0,
         views=6,
+        stored="float32",
     ),
     "accurate": _Preset(
         lengths=(),
@@ -57,6 +60,7 @@ _PRESETS = {
         crop=4,
         cutout=12,
         views=6,
+        stored="float16",
     ),
 }
 
@@ -73,6 +77,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
     return Recipe(
         **{
             **PLAIN,
+            **parts.as_asked(wishes),
             "schedule": "linear",
             "frozen_statistics": False,
             "label_smoothing": 0.2,
@@ -82,8 +87,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
             "start_size": start_size,
             "start_share": 0.5 if start_size else 0.0,
             "views": preset.views if mirror else 1,
-            "target": wishes.target,
-            "golden": wishes.golden,
+            "stored": preset.stored,
         },
         name=name,
         framework="torch",
@@ -102,8 +106,6 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
         learning_rate=_RATE,
         dropout=0.0,
         patience=patience(name, epochs),
-        budget=wishes.budget,
-        seed=wishes.seed or 0,
         device=device,
     )
 

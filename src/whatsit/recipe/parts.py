@@ -12,9 +12,20 @@ from whatsit.errors import OptionError, WeightsError
 from whatsit.preprocess import GREY, Interpolation, Preprocess, scaling_called
 from whatsit.recipe.fields import OWN, SMALL, TINY, TUTORIAL_CNN, Decide, Facts
 from whatsit.weights import WeightsFile
-from whatsit.wishes import Optimizer, Wishes
+from whatsit.wishes import PROMISE, Optimizer, Wishes
 
 _ELONGATED = 2  # sides beyond this ratio would be squashed out of recognition
+
+
+def as_asked(wishes: Wishes) -> dict[str, Any]:
+    """What no recipe has a say in."""
+    return {
+        "budget": wishes.budget,
+        "target": wishes.target,
+        "promise": wishes.promise or PROMISE,
+        "golden": wishes.golden,
+        "seed": wishes.seed or 0,
+    }
 
 
 def framework(wishes: Wishes, weights: WeightsFile | None) -> Framework:

@@ -25,7 +25,7 @@ def vgg16(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str
     framework = parts.framework(wishes, weights)
     size = wishes.image_size or 224
     return Recipe(
-        **{**PLAIN, **_asked(wishes, facts, decide), "golden": wishes.golden, "target": wishes.target},
+        **{**PLAIN, **parts.as_asked(wishes), **_asked(wishes, facts, decide)},
         name="tutorial_vgg16",
         framework=framework,
         method="whole",
@@ -43,8 +43,6 @@ def vgg16(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str
         learning_rate=wishes.learning_rate if isinstance(wishes.learning_rate, float) else 1e-4,
         dropout=0.5,
         patience=patience("tutorial_vgg16", wishes.epochs or 5),
-        budget=wishes.budget,
-        seed=wishes.seed or 0,
         device=device,
     )
 
@@ -61,10 +59,9 @@ def cnn(wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
     return Recipe(
         **{
             **PLAIN,
+            **parts.as_asked(wishes),
             **_asked(wishes, facts, decide),
             "frozen_statistics": False,
-            "golden": wishes.golden,
-            "target": wishes.target,
         },
         name="tutorial",
         framework=parts.framework(wishes, None),
@@ -83,8 +80,6 @@ def cnn(wishes: Wishes, facts: Facts, device: str, decide: Decide) -> Recipe:
         learning_rate=wishes.learning_rate if isinstance(wishes.learning_rate, float) else 1e-3,
         dropout=0.5,
         patience=patience("tutorial", epochs),
-        budget=wishes.budget,
-        seed=wishes.seed or 0,
         device=device,
     )
 

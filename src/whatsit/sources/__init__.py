@@ -1,5 +1,6 @@
 """Data sets by name: `digits`, which comes with scikit-learn, and what others have published as files.
 
+photos     scikit-learn's two sample photos, and parts of them
 published  the published sets: their files, where they come from, what is in them
 files      one of their files: found in a folder or fetched, and read once its hash is right
 formats    the bytes in them -> labels and pictures
@@ -12,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from whatsit.dataset import Dataset, Sample, open_folder_or_csv
 from whatsit.dataset.layouts import with_classes
@@ -92,17 +92,6 @@ def mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent
 def fashion_mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
     """70,000 grey pictures of clothes, 28x28 pixels, ten classes, 10,000 of them for testing (Zalando, 2017)."""
     return published.load("fashion_mnist", data_dir, offline, on_event)
-
-
-def sample_photos() -> dict[str, NDArray[np.uint8]]:
-    """The two photos that come with scikit-learn, by name, uint8 [427, 640, 3]: a Chinese temple and a flower."""
-    try:
-        from sklearn.datasets import load_sample_images
-    except ImportError:
-        raise MissingExtraError("take sample photos", module="sklearn", extra="train") from None
-    bunch = load_sample_images()
-    names = [Path(name).name for name in bunch.filenames]
-    return {name: np.asarray(photo, np.uint8) for name, photo in zip(names, bunch.images, strict=True)}
 
 
 NAMED: dict[str, Loader] = {

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from whatsit.apps.cli.named_model import model_options, model_path
+from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.apps.cli.terminal import Lines, printable, reporter
 from whatsit.errors import OptionError
 
@@ -44,10 +44,8 @@ def predict(
     reason; the exit code is then 1.
     """
     _start_lightly()
-    from whatsit.runtime import OpenModel
-
     refuse_unwritable(out)
-    opened = OpenModel(model_path(**model))
+    opened = open_model(**model)
     paths = list(_expand(pictures))
     failed: list[str] = []
     # No live bar on a screen where the answers themselves scroll by.
@@ -81,10 +79,10 @@ def evaluate(
     Pictures that the model was trained on are recognised by their contents, counted and named.
     """
     from whatsit import sources
-    from whatsit.runtime import OpenModel, judging
+    from whatsit.runtime import judging
 
     refuse_unwritable(out)
-    opened = OpenModel(model_path(**model))
+    opened = open_model(**model)
     part: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
         dataset = sources.open_data(data, data_dir=data_dir, offline=model["offline"], on_event=report)

@@ -13,7 +13,14 @@ from whatsit.apps.cli.terminal import printable
 if TYPE_CHECKING:
     from whatsit.modelfile import Manifest
 
-_file = click.argument("model", type=click.Path(path_type=Path))
+
+def _called(_ctx: click.Context, _parameter: click.Parameter, model: str) -> Path:
+    from whatsit import named_models
+
+    return named_models.file_called(model) or Path(model)
+
+
+_file = click.argument("model", callback=_called)
 
 
 @click.command()
@@ -100,7 +107,7 @@ def _not_sure(m: Manifest) -> str:
     if m.threshold is None:
         return "never: no threshold kept the promised accuracy" if m.calibration else "never: it was not calibrated"
     promise = m.calibration.get("promise")
-    kept = f", which keeps {promise:.0%} of the answers right" if promise else ""
+    kept = f", which keeps {100 * promise:g}% of the answers right" if promise else ""
     return f"below {m.threshold:.2f}{kept}"
 
 

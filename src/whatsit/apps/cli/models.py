@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.argument("pattern", required=False)
 @click.option("--json", "as_json", is_flag=True, help="The same as one JSON array.")
 def models(pattern: str | None, as_json: bool) -> None:
-    """List pretrained networks: the dozen that everybody should know, or all that match PATTERN.
+    """List pretrained networks: the dozen that everybody should know, or all that match PATTERN; and what is built in.
 
     \b
     whatsit models                    the dozen
@@ -44,8 +44,10 @@ def models(pattern: str | None, as_json: bool) -> None:
     rows = [_row(spec) for spec in found]
     if as_json:
         click.echo(json.dumps(rows))
-    else:
-        _print(rows)
+        return
+    _print(rows)
+    if pattern is None:
+        click.echo(f"\n{_built_in()}")
 
 
 @click.command()
@@ -77,7 +79,7 @@ def fetch(
 
     What is there already is not fetched again.
     """
-    from whatsit import pretrained
+    from whatsit import named_models, pretrained
     from whatsit.weights import Wanted
     from whatsit.wishes import network_arguments
 
@@ -88,6 +90,9 @@ def fetch(
             accepted="one of the two",
             hint="Leave --golden out here, and fetch with it on the other machine.",
         )
+    if name == named_models.BUILTIN:
+        click.echo(named_models.file_called(name))
+        return
     wanted = Wanted(name, framework, weights, network_arguments(network_arg), preprocess)
     with reporter() as report:
         if to is None:
@@ -95,6 +100,21 @@ def fetch(
         else:
             path = pretrained.prepare(wanted, to, offline, report)
     click.echo(path)
+
+
+def _built_in() -> str:
+    """What `predict` and `serve` answer with where no model is named."""
+    from whatsit import modelfile, named_models
+
+    file = named_models.file_called(named_models.BUILTIN)
+    assert file is not None
+    manifest = modelfile.read_manifest(file)
+    measured = manifest.measured
+    return (
+        f"Built in: {named_models.BUILTIN}, {manifest.weights['parameters'] / 1e6:.1f} M parameters, "
+        f"{measured['accuracy']:.1%} right on the {measured['n']:,} test pictures of {manifest.data['name']}. "
+        f"It knows {', '.join(manifest.labels[:-1])} and {manifest.labels[-1]}."
+    )
 
 
 def _matching(pattern: str | None) -> list[ModelSpec]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from whatsit.errors import OptionError
+
+if TYPE_CHECKING:
+    from whatsit.runtime import OpenModel
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,9 +21,9 @@ def model_options(command: F) -> F:
     command = click.option(
         "-m",
         "--model",
-        required=True,
         metavar="FILE|NAME",
-        help="A model file, such as runs/photos/model.onnx, or a pretrained network, such as mobilenet_v2.",
+        help="A model file, such as runs/photos/model.onnx, or a pretrained network, such as mobilenet_v2. Default: "
+        "the built-in model, everyday, which knows ten things.",
     )(command)
     return network_options(command)
 
@@ -38,34 +41,54 @@ def network_options(command: F) -> F:
     return command
 
 
-def model_path(
-    model: str,
+def open_model(
+    model: str | None,
     weights: Path | None,
     network_arg: tuple[str, ...],
     preprocess: str | None,
     framework: Any,
     offline: bool,
-) -> Path:
-    """The model file that -m means: itself, or that of a named network, which is fetched if need be.
+) -> OpenModel:
+    """Open the model file that -m means: itself, that of a named network, which is fetched if need be, or without -m
+    the built-in one, which is said.
 
     Ends the command with the exit code of `whatsit fetch` where that fails; it has said why.
     """
-    by_hand = weights is not None or network_arg or preprocess is not None or framework is not None
     from whatsit import named_models
+    from whatsit.runtime import OpenModel
 
-    if named_models.is_file(model):
-        if by_hand:
-            raise OptionError(
-                f"cannot change the model file '{model}'",
-                value="--weights, --network-arg, --preprocess or --framework",
-                accepted="these options beside the name of a network",
-                hint="Leave them out, or name the network: whatsit models",
-            )
-        return Path(model)
+    name = named_models.BUILTIN if model is None else model
+    file = named_models.file_called(name)
+    if file is None:
+        return OpenModel(_fetched(name, weights, network_arg, preprocess, framework, offline))
+    if weights is not None or network_arg or preprocess is not None or framework is not None:
+        raise OptionError(
+            f"cannot change the model file '{name}'",
+            value="--weights, --network-arg, --preprocess or --framework",
+            accepted="these options beside the name of a network",
+            hint="Leave them out, or name the network with -m: whatsit models",
+        )
+    opened = OpenModel(file)
+    if model is None:
+        click.echo(_introduction(name, opened.labels), err=True)
+    return opened
+
+
+def _introduction(name: str, labels: tuple[str, ...]) -> str:
+    return (
+        f"No -m, so the built-in model '{name}' answers. It knows {', '.join(labels[:-1])} and {labels[-1]}; "
+        "for ImageNet's 1,000 labels: -m mobilenet_v2"
+    )
+
+
+def _fetched(
+    name: str, weights: Path | None, network_arg: tuple[str, ...], preprocess: str | None, framework: Any, offline: bool
+) -> Path:
+    from whatsit import named_models
     from whatsit.weights import Wanted
 
     try:
-        return named_models.path_of(Wanted(model, framework, weights, _arguments(network_arg), preprocess), offline)
+        return named_models.path_of(Wanted(name, framework, weights, _arguments(network_arg), preprocess), offline)
     except named_models.NotFetchedError as error:
         click.get_current_context().exit(error.code)
 

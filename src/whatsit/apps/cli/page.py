@@ -5,12 +5,15 @@ from __future__ import annotations
 import socket
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from whatsit.apps.cli.named_model import model_options, model_path
+from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.errors import MissingExtraError, OptionError, ServerError
+
+if TYPE_CHECKING:
+    from whatsit.runtime import OpenModel
 
 
 @click.command()
@@ -35,18 +38,15 @@ def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model
         )
     refuse_missing_page()
     refuse_port_in_use(host, port)
-    open_page(model_path(**model), examples, host, port, share)
+    open_page(open_model(**model), examples, host, port, share)
 
 
-def open_page(model: Path, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
-    from whatsit.runtime import OpenModel
-
-    opened = OpenModel(model)
+def open_page(model: OpenModel, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
     try:
         from whatsit.apps.web.page import Page
     except ImportError as error:
         raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
-    with Page(opened, examples) as page, page.open(host, port, share) as running:
+    with Page(model, examples) as page, page.open(host, port, share) as running:
         click.echo(f"The page is at {running} (Ctrl-C ends it)", err=True)
         running.wait()
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whatsit.apps.cli.answers import refuse_unwritable
-from whatsit.apps.cli.named_model import model_options, model_path
+from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.apps.cli.terminal import printable, reporter
 from whatsit.errors import DataError, OptionError
 
@@ -53,11 +53,11 @@ def show_sample(
 
     from whatsit import sources, storage
     from whatsit.evaluation import plots
-    from whatsit.runtime import OpenModel, judging
+    from whatsit.runtime import judging
 
     _refuse_other_format(out)
     refuse_unwritable(out)
-    opened = OpenModel(model_path(**model))
+    opened = open_model(**model)
     wanted: Any = {"val": "validation"}.get(split or "", split)
     with reporter() as report:
         dataset = sources.open_data(data, data_dir=data_dir, offline=model["offline"], on_event=report)

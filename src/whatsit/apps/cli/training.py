@@ -11,7 +11,7 @@ import click
 from whatsit.apps.cli.main import STARTED
 from whatsit.apps.cli.terminal import Lines, reporter
 from whatsit.errors import OptionError, TargetMissedError
-from whatsit.wishes import Optimizer, Preset, network_arguments
+from whatsit.wishes import Kept, Optimizer, Preset, network_arguments
 
 if TYPE_CHECKING:
     from whatsit.pipeline import Trained
@@ -108,7 +108,18 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set are.")
 @click.option("--classes", metavar="A,B,...", help="The classes in this order, instead of alphabetically.")
 @click.option(
-    "--golden", type=click.Choice(["test", "none"]), default="test", help="'none' keeps pictures out of the file."
+    "--promise",
+    type=float,
+    metavar="ACCURACY",
+    help="Share of answers that must be right, such as 0.99: lower scores are answered 'not sure' (default 0.95).",
+)
+@click.option(
+    "--golden",
+    type=click.Choice(get_args(Kept)),
+    default="test",
+    show_default=True,
+    help="Pictures kept in the file, for 'whatsit verify': one of each class from the test part, parts of two sample "
+    "photos instead, or none.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/NAME).")
 @click.option(
@@ -146,6 +157,7 @@ def train(data: str | None, **options: Any) -> None:
 def demo(page: bool, host: str, port: int, out: Path | None) -> None:
     """Train on 1,797 handwritten digits, say how good it is, and open a page to try it on."""
     from whatsit.apps.cli.page import open_page, refuse_missing_page, refuse_port_in_use
+    from whatsit.runtime import OpenModel
 
     if page:
         refuse_missing_page()
@@ -155,7 +167,7 @@ def demo(page: bool, host: str, port: int, out: Path | None) -> None:
         trained = _train("digits", out, False, {}, report)
     _print_result(trained)
     if page:
-        open_page(trained.model, (), host, port, share=False)
+        open_page(OpenModel(trained.model), (), host, port, share=False)
 
 
 def result(trained: Trained) -> dict[str, Any]:
@@ -205,13 +217,11 @@ def _train(data: str | None, out: Path | None, resume: bool, options: dict[str, 
     from whatsit.estimator import train as run
 
     classes = options.pop("classes", None)
-    golden = options.pop("golden", "test") == "test"
     arguments = network_arguments(options.pop("network_arg", ()))
     return run(
         data,
         **options,
         network_args=arguments,
-        golden=golden,
         classes=classes.split(",") if classes else None,
         out=out,
         resume=resume,

@@ -22,7 +22,7 @@ from whatsit.preprocess import scaling_named
 from whatsit.recipe import Recipe
 from whatsit.training import course
 from whatsit.training.engine import TEST_RATES, Head, RateTest, Stopped, TrainingData
-from whatsit.training.torch_engine import batches, checkpoint, export, memory, networks, optim
+from whatsit.training.torch_engine import batches, checkpoint, export, half, memory, networks, optim
 from whatsit.training.torch_engine.checkpoint import State
 from whatsit.training.torch_engine.network import Network
 from whatsit.training.torch_engine.own_networks import CompactNetwork
@@ -47,7 +47,10 @@ class TorchFitted:
         self.network = table
         self.stopped = stopped
         self._recipe = recipe
-        self._model = networks.with_views(network.cpu().float().eval(), recipe)
+        network = network.cpu().float().eval()
+        if recipe.stored == "float16":
+            half.round_weights(network)
+        self._model = networks.with_views(network, recipe)
 
     def logits(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         return self._rows(self._model, pictures)
