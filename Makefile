@@ -3,7 +3,7 @@
 # make notebook  open the transfer-learning notebook in Jupyter
 # make check    format, lint and types
 # make install  set up the environment in .venv
-# make builtin  train the built-in model anew (ARGS="--data-dir DIR" takes CIFAR-10 from there)
+# make builtin  train the built-in model, or go on with runs/everyday (ARGS="--data-dir DIR" takes CIFAR-10 from there)
 # make bench    the benchmarks that need nothing but this machine
 
 PYTHON ?= python3

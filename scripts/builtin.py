@@ -1,9 +1,10 @@
-"""Train the built-in model `everyday` anew, or go on with that training, and put it into the package.
+"""Train the built-in model `everyday` and put it into the package.
 
     python scripts/builtin.py [--data-dir DIR]
 
-Takes CIFAR-10 from DIR, or fetches it, and an hour and a half on two cores. The run stays in runs/everyday. None of
-its pictures gets into the model file: what `whatsit verify` replays there are parts of scikit-learn's sample photos.
+Takes CIFAR-10 from DIR, or fetches it, and an hour and a half on two cores. The run stays in runs/everyday; where there
+is one already, it is gone on with: delete it to train anew. No picture of CIFAR-10 gets into the model file: what
+`whatsit verify` replays there are parts of scikit-learn's sample photos.
 """
 
 from __future__ import annotations
@@ -26,10 +27,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data-dir", help="folder with CIFAR-10's binary files")
     where = parser.parse_args().data_dir
-    if (ROOT / RUN / "recipe.toml").exists():
-        arguments = ["--resume", str(RUN)]
-    else:
-        arguments = ["cifar10", *CHOICES, "--out", str(RUN), *(["--data-dir", where] if where else [])]
+    arguments = ["cifar10", *CHOICES, "--out", str(RUN), "--resume", *(["--data-dir", where] if where else [])]
     subprocess.run([sys.executable, "-m", "whatsit", "train", *arguments], cwd=ROOT, check=True)
     with storage.beside(ROOT / FILE) as part:
         shutil.copyfile(ROOT / RUN / "model.onnx", part)

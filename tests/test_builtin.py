@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -96,6 +97,18 @@ def test_a_file_of_its_name_comes_first(tmp_path: Path, monkeypatch: pytest.Monk
     assert named_models.file_called("everyday") == FILE
 
 
+def test_no_file_of_its_name_answers_in_its_place(
+    photo: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("everyday").write_bytes(b"mine")
+    assert main(["predict", photo]) == 0
+    assert main(["models"]) == 0
+    assert whatsit.load().labels == TEN
+    assert main(["predict", photo, "-m", "everyday"]) == 2
+    assert "cannot open 'everyday'" in capsys.readouterr().err
+
+
 def test_it_cannot_be_changed_by_hand(photo: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["predict", photo, "--preprocess", "0..1"]) == 2
     assert "cannot change the model file 'everyday'" in capsys.readouterr().err
@@ -110,6 +123,9 @@ def test_it_is_listed_shown_and_fetched_by_name(capsys: pytest.CaptureFixture[st
     assert json.loads(capsys.readouterr().out)["labels"] == list(TEN)
     assert main(["fetch", "everyday"]) == 0
     assert capsys.readouterr().out.strip() == str(FILE)
+    assert main(["fetch", "everyday", "--to", "elsewhere"]) == 2
+    assert "cannot change the built-in model" in capsys.readouterr().err
+    assert not Path("elsewhere").exists()
 
 
 def test_it_loads_no_training_library(photo: str) -> None:
@@ -130,3 +146,30 @@ def test_it_is_right_about_as_often_as_it_says(everyday: OpenModel, shared: Path
     share = everyday.manifest.measured["accuracy"]
     right = (everyday.predict_proba(pictures).argmax(axis=1) == targets).mean()
     assert right >= share - 3.1 * np.sqrt(share * (1 - share) / 500)
+
+
+@pytest.mark.parametrize("asked", [[], ["--data-dir", "there"]])
+def test_making_it_is_the_usual_command_and_a_copy(
+    asked: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = importlib.util.spec_from_file_location("builtin", Path(__file__).parents[1] / "scripts" / "builtin.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    commands = []
+
+    def run(command: list[str], cwd: Path, check: bool) -> None:
+        commands.append(command[1:])
+        (cwd / "runs" / "everyday").mkdir(parents=True, exist_ok=True)
+        (cwd / "runs" / "everyday" / "model.onnx").write_bytes(b"a model")
+
+    (tmp_path / "src" / "whatsit").mkdir(parents=True)
+    monkeypatch.setattr(script, "ROOT", tmp_path)
+    monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(sys, "argv", ["builtin.py", *asked])
+    script.main()
+    (command,) = commands
+    assert command[:6] == ["-m", "whatsit", "train", "cifar10", "--recipe", "accurate"]
+    assert command[-len(asked) :] == asked if asked else "--data-dir" not in command
+    assert (tmp_path / "src" / "whatsit" / "everyday.onnx").read_bytes() == b"a model"

@@ -45,6 +45,15 @@ class TestCheck:
         assert "warning: 1 picture outside class folders left out." in out
         assert "warning: 1 folder without pictures left out: blue." in out
 
+    def test_a_named_set_is_looked_for_where_it_is_said_to_be(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setenv("WHATSIT_DATA", str(tmp_path / "empty"))
+        assert main(["check", "cifar10", "--data-dir", str(tmp_path)]) == 2
+        assert f"cannot find CIFAR-10 in '{tmp_path}'" in capsys.readouterr().err
+        assert main(["check", "cifar10", "--offline"]) == 2
+        assert "Without --offline it is fetched" in capsys.readouterr().err
+
     def test_notes_alone_are_code_zero(self, make_photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["check", str(make_photos(red=3, green=3))]) == 0
         assert "note: few pictures of green (3), red (3)." in capsys.readouterr().out

@@ -15,7 +15,8 @@ from PIL import Image
 from tiny_model import write_tiny_model
 
 import whatsit
-from whatsit import estimator
+from whatsit import estimator, sources
+from whatsit.dataset import open_folder_or_csv
 from whatsit.errors import DataError, ModelFileError
 from whatsit.runtime import OpenModel
 
@@ -187,9 +188,42 @@ def test_offline_no_data_set_is_fetched_to_judge_on(
 
     monkeypatch.setenv("WHATSIT_DATA", str(tmp_path / "empty"))
     monkeypatch.setattr(downloads, "fetch_on", refuse)
-    clf._options["offline"] = True
     with pytest.raises(DataError, match="Without --offline it is fetched"):
-        clf.score("cifar10")
-    clf._options["offline"] = False
+        whatsit.load(clf.path, offline=True).score("cifar10")
     with pytest.raises(AssertionError, match="it connected"):
         clf.score("cifar10")
+
+
+def test_a_named_set_is_judged_where_it_was_trained_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clf: whatsit.Classifier, make_photos: MakePhotos
+) -> None:
+    asked: list[Path | None] = []
+    photos = make_photos(red=2, blue=2)
+
+    def load(data_dir: Path | None, offline: bool, on_event: object) -> Any:
+        asked.append(data_dir)
+        return open_folder_or_csv(photos)
+
+    monkeypatch.setitem(sources.NAMED, "mnist", load)
+    clf._options["data_dir"] = str(tmp_path)
+    assert clf.score("mnist") == 1
+    assert clf.score(photos) == 1  # no name, so nothing to look for there
+    assert asked == [tmp_path]
+
+
+def test_plot_draws_what_score_judges(clf: whatsit.Classifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("matplotlib")
+    from whatsit.evaluation import plots
+
+    drawn: list[int] = []
+    monkeypatch.setattr(plots, "picture_grid", lambda shown: drawn.append(len(shown)))
+    for part, n in (("train", 20), ("val", 3)):
+        for label in ("red", "blue"):
+            (tmp_path / "data" / part / label).mkdir(parents=True)
+            for number in range(n):
+                picture = coloured(label, number + (100 if part == "val" else 0))
+                Image.fromarray(picture).save(tmp_path / "data" / part / label / f"{number}.png")
+    clf.plot(tmp_path / "data", k=1000)
+    assert drawn == [clf.evaluate(tmp_path / "data").n]
+    with pytest.raises(DataError, match="yellow"):
+        clf.plot([coloured("red", 0)], y=["yellow"])

@@ -519,6 +519,8 @@ def test_the_promise_is_compared_with_what_was_measured() -> None:
     assert "answered 80.0 % of the test pictures, and 97.0 % of these answers were right, as promised" in kept
     missed = plain(promise(replace(report, answered_accuracy=0.94), CALIBRATION))
     assert "less than the 95 % promised" in missed
+    exact = plain(promise(replace(report, answered_accuracy=0.94), replace(CALIBRATION, promise=0.975)))
+    assert "less than the 97.5 % promised" in exact
     assert "None of the test pictures" in promise(replace(report, coverage=0.0, answered_accuracy=None), CALIBRATION)
     assert "always answers" in promise(replace(report, threshold=None), CALIBRATION)
 

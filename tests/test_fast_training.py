@@ -85,6 +85,18 @@ def test_ctrl_c_keeps_the_best_and_resuming_gives_what_an_undisturbed_run_gives(
     assert np.array_equal(resumed.logits(data.validation_pictures), undisturbed.logits(data.validation_pictures))
 
 
+def test_the_accurate_recipe_resumes_too(data: TrainingData, tmp_path: Path) -> None:
+    """With its cut out squares, a third layer in each block, and weights that are rounded at the end."""
+    wishes = Wishes(recipe="accurate", epochs=4, batch_size=12, network_args={"widths": [8, 12, 12]})
+    recipe, _ = choose(wishes, LIKE_CIFAR10, None, "cpu")
+    whole = TorchEngine().fit(data, recipe, None, tmp_path / "whole.pt", ignore)
+    stopped = TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", _CtrlC(7))
+    assert stopped.stopped == "interrupted"
+    resumed = TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", ignore)
+    assert without_times(resumed.history) == without_times(whole.history)
+    assert np.array_equal(resumed.logits(data.validation_pictures), whole.logits(data.validation_pictures))
+
+
 def test_coarse_pictures_are_shown_first(data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from whatsit.training.torch_engine.own_networks import CompactNetwork
 

@@ -43,7 +43,7 @@ def test_other_shapes_of_it_are_refused(widths: tuple[int, ...], depth: int) -> 
 def test_its_first_layer_whitens_patches_and_does_not_learn() -> None:
     network = CompactNetwork(3, (8, 8, 8))
     x = pictures(40)
-    network.prepare(x)
+    network.prepare(x.split(50))
     seen = network.whiten(x).movedim(1, 3).reshape(-1, 24)
     assert torch.allclose(seen[:, :12], -seen[:, 12:])
     seen = seen[:, :12].detach()
@@ -58,7 +58,7 @@ def test_its_first_layer_whitens_patches_and_does_not_learn() -> None:
 def test_no_filter_looks_for_colours_that_the_training_pictures_lack() -> None:
     network = CompactNetwork(3, (8, 8, 8))
     grey = pictures(40)[:, :1].repeat(1, 3, 1, 1)
-    network.prepare(grey)
+    network.prepare([grey])
     assert network.whiten(grey).var(dim=(0, 2, 3)).min() > 0.1  # batch norm explodes on channels that never vary
     assert (
         len({tuple(row) for row in network.whiten.weight.flatten(1).tolist()}) == 8

@@ -17,6 +17,7 @@ pytest.importorskip("torch", reason="needs the 'train' extra")
 
 import whatsit
 from whatsit import modelfile, pipeline
+from whatsit.dataset import Dataset
 from whatsit.errors import DataError, OptionError, OutputError, ParityError, WeightsError
 from whatsit.events import Decision, EpochEnded, Event, NetworkBuilt, Notice
 from whatsit.runtime import OpenModel
@@ -160,8 +161,39 @@ def test_a_run_is_not_resumed_on_other_data_or_wishes(run: Any, make_photos: Cal
     _, folder, _ = run
     with pytest.raises(OptionError, match="another epochs"):
         whatsit.train(out=folder / "out", resume=True, epochs=7)
+    with pytest.raises(OptionError, match="another golden"):
+        whatsit.train(out=folder / "out", resume=True, golden="none")
+    with pytest.raises(OptionError, match="another promise"):
+        whatsit.train(out=folder / "out", resume=True, promise=0.9)
     with pytest.raises(DataError, match="fingerprint"):
         whatsit.train(make_photos(red=5, green=5, blue=5), out=folder / "out", resume=True)
+
+
+def test_a_named_set_is_found_again_by_a_run_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained = whatsit.train("digits", epochs=1, out="digits")
+    assert whatsit.train(resume="digits").report.accuracy == trained.report.accuracy
+
+
+def test_data_that_has_moved_is_found_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stick, other = tmp_path / "stick", tmp_path / "other"
+    data = pipeline.sources.digits()
+
+    def load(data_dir: Path | None, offline: bool, on_event: object) -> Dataset:
+        if data_dir is None or not data_dir.is_dir():
+            raise DataError("cannot find it", value=data_dir, accepted="files", hint="Look elsewhere.")
+        return data
+
+    stick.mkdir()
+    monkeypatch.setitem(pipeline.sources.NAMED, "digits", load)
+    trained = whatsit.train("digits", data_dir=stick, epochs=1, out=tmp_path / "run")
+    stick.rename(other)
+    with pytest.raises(DataError, match="cannot find it"):
+        whatsit.train(resume=tmp_path / "run")
+    again = whatsit.train(resume=tmp_path / "run", data_dir=other)
+    assert again.report.accuracy == trained.report.accuracy
 
 
 def test_no_run_overwrites_another(run: Any) -> None:

@@ -13,7 +13,7 @@ import tomli_w
 from whatsit.augmentation import Augmentation
 from whatsit.errors import OptionError, WeightsError
 from whatsit.preprocess import Preprocess
-from whatsit.recipe import Facts, Recipe, choose, for_pretrained, learns_from_scratch, with_epochs
+from whatsit.recipe import Facts, Recipe, choose, for_pretrained, with_epochs
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Wishes, check_positive, network_arguments, seconds
 
@@ -167,7 +167,7 @@ def test_a_network_goes_by_its_catalogue_name_and_the_frameworks(name: str) -> N
     ("facts", "scratch"), [(replace(SQUARE, height=64, width=48), True), (replace(SQUARE, height=65), False)]
 )
 def test_small_pictures_are_learned_from_scratch_and_others_by_transfer(facts: Facts, scratch: bool) -> None:
-    assert learns_from_scratch(facts) is scratch
+    assert facts.tiny is scratch
 
 
 def test_the_vgg16_tutorial_is_followed_to_the_letter() -> None:
@@ -324,6 +324,27 @@ def test_a_recipe_of_an_earlier_version_is_not_filled_up() -> None:
 def test_a_target_is_an_accuracy(size: float) -> None:
     with pytest.raises(OptionError, match=r"0\.94"):
         check_positive(Wishes(target=size))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**31])
+def test_a_seed_is_a_number_that_every_generator_takes(seed: int) -> None:
+    with pytest.raises(OptionError, match="0 to 2147483647"):
+        check_positive(Wishes(seed=seed))
+
+
+def test_what_is_off_in_a_recipe_may_be_asked_to_be_off() -> None:
+    found = chosen(Wishes(mixup=0.0, ema=0.0))
+    assert (found.name, found.mixup, found.ema) == ("fast", 0.0, 0.0)
+    assert chosen(Wishes(mixup=0.2)).name == "default"
+
+
+def test_a_length_that_a_budget_leaves_takes_the_batches_that_suit_it() -> None:
+    large = replace(SQUARE, n_train=48_000)
+    planned = chosen(Wishes(budget=60.0), large)
+    assert planned.batch_size == 1_000
+    assert [with_epochs(planned, epochs).batch_size for epochs in (1, 2, 3)] == [500, 500, 1_000]
+    assert with_epochs(chosen(Wishes(budget=60.0, batch_size=64), large), 1).batch_size == 64
+    assert with_epochs(chosen(Wishes(recipe="tutorial", batch_size=1_000), large), 1).batch_size == 1_000
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, 99.0, -0.5])

@@ -346,6 +346,18 @@ def test_offline_nothing_is_asked_and_the_way_out_is_said(name: str, server: Fil
     assert not place.exists()
 
 
+@pytest.mark.parametrize(("value", "asked"), [("1", False), ("true", False), ("0", True), ("", True)])
+def test_the_variable_forbids_fetching_too(
+    value: str, asked: bool, server: FileServer, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WHATSIT_OFFLINE", value)
+    if asked:
+        assert len(open_data("mnist")) == 9
+    else:
+        refused("mnist")
+    assert bool(server.seen) is asked
+
+
 def test_offline_what_was_fetched_before_is_there(server: FileServer, place: Path) -> None:
     open_data("mnist")
     server.behaviours = ["404"]

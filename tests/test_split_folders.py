@@ -15,7 +15,8 @@ import pytest
 from conftest import coloured
 from PIL import Image
 
-from whatsit import split_folders
+import whatsit
+from whatsit import downloads, split_folders
 from whatsit.dataset import Dataset, complete, open_folder_or_csv, read
 from whatsit.errors import DataError, OptionError, OutputError, WhatsitError
 from whatsit.events import Event, Progress
@@ -331,6 +332,14 @@ class TestRefusals:
     def test_data_that_has_parts(self, make_photos: Photos, tmp_path: Path) -> None:
         folder = make_photos("data/train", red=3, green=3).parent
         assert "already has the parts train" in str(refused(DataError, folder, tmp_path / "out").value)
+
+    def test_a_published_set_is_refused_before_it_is_fetched(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("WHATSIT_DATA", str(tmp_path / "data"))
+        monkeypatch.setattr(downloads, "fetch_on", lambda *_, **__: pytest.fail("it connected"))
+        with pytest.raises(DataError, match="already has the parts test, train"):
+            whatsit.split("cifar10", tmp_path / "out")
 
     def test_no_data(self, tmp_path: Path) -> None:
         refused(DataError, tmp_path / "none", tmp_path / "out")

@@ -147,6 +147,12 @@ def test_golden_pictures_are_the_examples_and_get_their_golden_answers(geometry:
     assert (geometry.apply(before) == noisy).all()
 
 
+def test_a_label_that_is_only_the_models_own_answer_is_not_shown_as_one(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "m.onnx", recipe={"model": "mean colour", "golden": "samples"})
+    with Page(OpenModel(path)) as made:
+        assert [example.name for example in made.examples] == ["colours/0", "colours/1", "colours/2"]
+
+
 def test_examples_come_from_files_and_folders(model: OpenModel, tmp_path: Path) -> None:
     (tmp_path / "more" / "deep").mkdir(parents=True)
     first = saved(tmp_path / "b.png", plain((255, 0, 0), (90, 90)))

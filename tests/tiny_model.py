@@ -44,7 +44,7 @@ def write_tiny_model(
                 "counts": _counts(labels),
                 "unreadable": 0,
             },
-            "recipe": {"model": "mean colour"},
+            "recipe": {"model": "mean colour", "golden": "test"},
             "weights": {"pretrained": None, "licence": None, "source": None, "parameters": 4 * len(labels)},
             "golden": tuple(golden_pictures(labels, size)) if golden else (),
             "whatsit": __version__,

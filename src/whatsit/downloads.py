@@ -29,6 +29,14 @@ _TIMEOUT = 30.0  # seconds without a byte
 _PIECE = 1 << 18  # bytes
 
 
+_NO = ("", "0", "false", "f", "no", "n", "off")  # as the command line reads variables
+
+
+def may_connect(offline: bool) -> bool:
+    """Whether fetching is allowed: neither `offline` nor the variable WHATSIT_OFFLINE forbids it."""
+    return not offline and os.environ.get("WHATSIT_OFFLINE", "").lower() in _NO
+
+
 class _FailedError(Exception):
     """An attempt that failed. `again`: for a reason that may pass. `wait`: the seconds the server asks for."""
 

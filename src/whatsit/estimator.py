@@ -19,7 +19,7 @@ from whatsit.evaluation import Judged, Report
 from whatsit.evaluation.report import percent
 from whatsit.events import OnEvent, ignore
 from whatsit.preprocess import Fit
-from whatsit.runtime.judging import evaluate
+from whatsit.runtime.judging import evaluate, part_to_judge
 from whatsit.runtime.open_model import OpenModel
 from whatsit.weights import Wanted
 from whatsit.wishes import Augment, Kept, Optimizer, Preset, Wishes, seconds
@@ -48,8 +48,8 @@ class Classifier(OpenModel):
         self.report_: Report | None = None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None) -> Self:
-        classifier = cls()
+    def open(cls, path: str | os.PathLike[str], *, threads: int | None = None, offline: bool = False) -> Self:
+        classifier = cls(offline=offline)
         OpenModel.__init__(classifier, path, threads=threads)
         return classifier
 
@@ -101,8 +101,7 @@ class Classifier(OpenModel):
         if y is None and not isinstance(data, str | os.PathLike | Dataset):
             pairs: list[tuple[Any, str | None]] = [(picture, None) for picture in data]
         else:
-            labelled = self._dataset(data, y)
-            labelled = labelled.part("test") if "test" in labelled.given_splits else labelled
+            labelled = part_to_judge(self, self._dataset(data, y), None)
             pairs = [(sample.source, sample.label) for sample in labelled.samples]
         drawn = np.random.default_rng(seed).permutation(len(pairs))[:k]
         return plots.picture_grid([self._shown(*pairs[place]) for place in drawn])
@@ -136,7 +135,9 @@ class Classifier(OpenModel):
         if isinstance(data, Dataset):
             return data
         named = data if isinstance(data, str) else Path(data)
-        return sources.open_data(named, offline=bool(self._options.get("offline")))
+        data_dir = self._options.get("data_dir") if named in sources.NAMED else None
+        offline = bool(self._options.get("offline"))
+        return sources.open_data(named, data_dir=Path(data_dir) if data_dir else None, offline=offline)
 
     def __getattr__(self, name: str) -> Any:
         if name in ("manifest", "engine", "path"):
@@ -150,17 +151,19 @@ class Classifier(OpenModel):
 
 
 def load(
-    model: str | os.PathLike[str] = named_models.BUILTIN, *, threads: int | None = None, offline: bool = False
+    model: str | os.PathLike[str] | None = None, *, threads: int | None = None, offline: bool = False
 ) -> Classifier:
-    """Open a model file, the built-in model, or a pretrained network by its name, such as "resnet18" (`whatsit models`
-    lists them).
+    """Open a model file, a pretrained network by its name, such as "resnet18" (`whatsit models` lists them), or without
+    either the built-in model, "everyday".
 
     A network that is named for the first time is fetched and turned into a file, in a process of its own. `threads`
     limits the cores one picture may use. Raises ModelFileError, WeightsError.
     """
-    if isinstance(model, str):
+    if model is None:
+        model = named_models.BUILTIN_FILE
+    elif isinstance(model, str):
         model = named_models.file_called(model) or named_models.path_of(Wanted(model), offline, quiet=True)
-    return Classifier.open(model, threads=threads)
+    return Classifier.open(model, threads=threads, offline=offline)
 
 
 def train(
@@ -188,7 +191,7 @@ def train(
     seed: int | None = None,
     device: str | None = None,
     offline: bool = False,
-    golden: Kept = "test",
+    golden: Kept | None = None,
     promise: float | None = None,
     data_dir: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,

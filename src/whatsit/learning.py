@@ -133,7 +133,8 @@ def _settled(
             fitting = min(fitting, _MOST_EPOCHS)
         if not 0 < recipe.epochs <= fitting:
             recipe = with_epochs(recipe, fitting)
-            on_event(Decision(f"{fitting} epochs", f"{seconds:.0f} s are left for them on this machine"))
+            what = f"{fitting} epochs in batches of {recipe.batch_size:,}"
+            on_event(Decision(what, f"{seconds:.0f} s are left for them on this machine"))
     settle(recipe, test)
     return recipe
 

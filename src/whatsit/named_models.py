@@ -16,7 +16,7 @@ from whatsit.errors import WeightsError
 from whatsit.weights import Wanted
 
 BUILTIN = "everyday"
-_BUILTIN_FILE = Path(__file__).with_name("everyday.onnx")
+BUILTIN_FILE = Path(__file__).with_name("everyday.onnx")
 
 
 class NotFetchedError(WeightsError):
@@ -38,7 +38,7 @@ def file_called(model: str) -> Path | None:
     if path.suffix == ".onnx" or "/" in model or os.sep in model or path.is_file():
         return path
     if model == BUILTIN:
-        return _BUILTIN_FILE
+        return BUILTIN_FILE
     return path if path.is_dir() and model not in catalogue.curated() else None
 
 

@@ -24,7 +24,7 @@ from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
 from whatsit.learning import GetEngine, Learned, Settle, learn
 from whatsit.modelfile import Golden, Manifest
-from whatsit.recipe import OWN, Recipe, choose, facts_of, learns_from_scratch, refuse_contradictions
+from whatsit.recipe import FROM_SCRATCH, OWN, Recipe, choose, facts_of, refuse_contradictions
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.runtime.judging import evaluate
 from whatsit.runtime.open_model import OpenModel
@@ -42,7 +42,6 @@ _WANTED_BY_ALL = ("onnx", "sklearn", "tomli_w", "tensorboard", "jinja2", "matplo
 _WANTED = (*_WANTED_BY_ALL, "torch", "timm", "onnxscript", "safetensors")
 _WANTED_BY_KERAS = ("keras", "tf2onnx")
 _NETWORK = {"tutorial_vgg16": "vgg16"}  # the network of a recipe
-_FROM_SCRATCH = ("fast", "accurate", "tutorial")
 _FOR_PHOTOS = "mobilenet_v2"
 
 
@@ -90,15 +89,17 @@ def train(
 
     if resume and out is not None and RunFolder(out).has_recipe():
         run = RunFolder(out)
-        samples, recipe, origin = _open_again(run, data, wishes, tell)
+        samples, recipe, origin = _open_again(run, data, wishes, data_dir, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
         fresh = False
-        data, data_dir = origin.data, Path(origin.data_dir) if origin.data_dir else None
+        found_at = origin.data
+        data_dir = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
         _refuse_missing_parts(recipe.framework)
         get_engine = cache(partial(_engine, recipe.framework))
     else:
         wishes = wishes or Wishes()
+        found_at = _where(data, data_dir)  # before there is a run folder, which may have the data set's name
         if resume and out is not None:
             RunFolder(out).clear_false_start()
         _check_early(wishes, out)
@@ -116,7 +117,7 @@ def train(
     def settle(settled: Recipe, test: RateTest | None = None) -> None:
         made = tuple((decision.what, decision.why) for decision in decisions)
         where = str(data_dir.resolve()) if data_dir else ""
-        origin = Origin(_where(data, data_dir), where, samples.classes, samples.fingerprint, __version__, made)
+        origin = Origin(found_at, where, samples.classes, samples.fingerprint, __version__, made)
         run.write_start(origin, settled, samples)
         if test is not None:
             plots.rate_test_png(test.rates, test.losses, settled.learning_rate, run.rate_test)
@@ -180,7 +181,7 @@ def _named_weights(wishes: Wishes, tell: OnEvent) -> WeightsFile | None:
     if wishes.weights is not None and wishes.model in (None, *OWN):
         return weights.describe(wishes.weights)
     model = wishes.model or _NETWORK.get(wishes.recipe or "")
-    if model in (None, *OWN) or wishes.random_weights or wishes.recipe in _FROM_SCRATCH:
+    if model in (None, *OWN) or wishes.random_weights or wishes.recipe in FROM_SCRATCH:
         return None
     return pretrained.locate(str(model), wishes.framework, wishes.offline, tell, weights=wishes.weights)
 
@@ -199,7 +200,7 @@ def _checked_name(engine: Engine, wishes: Wishes) -> Wishes:
 def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: OnEvent) -> Recipe:
     facts = facts_of(samples)
     by_default = wishes.model is None and wishes.recipe is None and not wishes.random_weights
-    if found is None and by_default and not learns_from_scratch(facts):
+    if found is None and by_default and not facts.tiny:
         found = pretrained.locate(_FOR_PHOTOS, wishes.framework, wishes.offline, tell)
     described = found and replace(found, framework=found.framework or _framework(wishes, found))
     recipe, decisions = choose(wishes, facts, described, wishes.device or "auto")
@@ -216,9 +217,13 @@ def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: O
 
 
 def _open_again(
-    run: RunFolder, data: str | Path | Dataset | None, wishes: Wishes | None, tell: OnEvent
+    run: RunFolder,
+    data: str | Path | Dataset | None,
+    wishes: Wishes | None,
+    data_dir: Path | None,
+    tell: OnEvent,
 ) -> tuple[Dataset, Recipe, Origin]:
-    """The data and recipe of a run that was broken off; both must be what they were."""
+    """The data and recipe of a run that was broken off; both must be what they were, though the data may have moved."""
     origin, recipe = run.read_recipe()
     run.refuse_other_wishes(recipe, wishes)
     if recipe.weights and weights.describe(Path(recipe.weights)).sha256 != recipe.weights_sha256:
@@ -228,7 +233,7 @@ def _open_again(
             accepted="the weights it was started with",
             hint="Put the file back, or train again in a new folder.",
         )
-    where = Path(origin.data_dir) if origin.data_dir else None
+    where = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
     samples = prepare(
         origin.data if data is None else data, origin.classes, tell, where, bool(wishes and wishes.offline)
     )

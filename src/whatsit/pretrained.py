@@ -24,8 +24,6 @@ from whatsit.recipe import for_pretrained
 from whatsit.training.engines import engine_of
 from whatsit.weights import Wanted, WeightsFile
 
-_NO = ("", "0", "false", "f", "no", "n", "off")  # as the command line reads variables
-
 
 def locate(
     name: str,
@@ -112,7 +110,7 @@ def _found(
     hint = (
         f"On a connected machine: whatsit fetch {spec.name} --to DIR; then set WHATSIT_WEIGHTS=DIR here.{alternative}"
     )
-    if offline or os.environ.get("WHATSIT_OFFLINE", "").lower() not in _NO:
+    if not downloads.may_connect(offline):
         raise WeightsError(
             f"cannot get the weights of '{wanted.name}'",
             value="none on this machine, and --offline",

@@ -112,6 +112,7 @@ class RunFolder:
             "budget": (wishes.budget, recipe.budget),
             "target": (wishes.target, recipe.target),
             "promise": (wishes.promise, recipe.promise),
+            "golden": (wishes.golden, recipe.golden),
             # With a budget, the recipe holds the epochs that fit into it, not those asked for.
             "finetune": (wishes.finetune, recipe.finetune),
             "mixup": (wishes.mixup, recipe.mixup),

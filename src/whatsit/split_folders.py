@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from whatsit.dataset.splits import check_share
 from whatsit.errors import DataError, OptionError, OutputError
 from whatsit.events import OnEvent, Progress, ignore
 from whatsit.images import load
+from whatsit.sources.published import PUBLISHED
 
 _FOLDERS: dict[Split | None, str] = {"train": "train", "validation": "val", "test": "test"}
 _ELSEWHERE = "choose another DESTINATION"
@@ -45,6 +46,8 @@ def write(
     shares = _amount("--val", val), _amount("--test", test)
     _refuse_mixture(*shares)
     _refuse_destination(Path(source), destination)
+    if str(source) in PUBLISHED and not Path(source).exists():
+        raise _has_parts(str(source), ("test", "train"))  # before it is fetched
     opened = sources.open_data(source, on_event=on_event)
     _refuse_given_parts(opened)
     _refuse_odd_names(opened)
@@ -109,12 +112,16 @@ def _refuse_destination(source: Path, destination: Path) -> None:
 
 def _refuse_given_parts(opened: Dataset) -> None:
     if opened.given_splits:
-        raise DataError(
-            f"cannot split '{opened.name}'",
-            value=f"data that already has the parts {', '.join(sorted(opened.given_splits))}",
-            accepted="a folder of class folders, or a CSV without a split column",
-            hint="Train on it as it is: whatsit train carves what is missing from train.",
-        )
+        raise _has_parts(opened.name, sorted(opened.given_splits))
+
+
+def _has_parts(name: str, parts: Sequence[str]) -> DataError:
+    return DataError(
+        f"cannot split '{name}'",
+        value=f"data that already has the parts {', '.join(parts)}",
+        accepted="a folder of class folders, or a CSV without a split column",
+        hint="Train on it as it is: whatsit train carves what is missing from train.",
+    )
 
 
 def _refuse_odd_names(opened: Dataset) -> None:

@@ -50,7 +50,7 @@ class Wishes:
     seed: int | None = None
     device: str | None = None
     offline: bool = False
-    golden: Kept = "test"
+    golden: Kept | None = None
     promise: float | None = None
 
 
@@ -93,7 +93,7 @@ def seconds(text: str) -> float:
 
 def check_positive(wishes: Wishes) -> None:
     """Refuse numbers that no run can use, before any picture is read."""
-    for name, low, high in (("epochs", 1, 100_000), ("batch_size", 2, 65_536), ("image_size", 8, 1024)):
+    for name, (low, high) in _RANGES.items():
         value = getattr(wishes, name)
         if value is not None and not low <= value <= high:
             raise OptionError(
@@ -130,6 +130,12 @@ def check_positive(wishes: Wishes) -> None:
         )
 
 
+_RANGES = {
+    "epochs": (1, 100_000),
+    "batch_size": (2, 65_536),
+    "image_size": (8, 1024),
+    "seed": (0, 2**31 - 1),
+}
 _WORDS = {"recipe": Preset, "framework": Framework, "optimizer": Optimizer, "augment": Augment, "golden": Kept}
 _TRY = {
     "learning rate": "Try 0.001, or 'auto'.",

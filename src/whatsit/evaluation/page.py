@@ -161,7 +161,7 @@ def verdict(report: Report) -> str:
 
 def promise(report: Report, calibration: Calibration) -> str:
     """What "not sure" costs and brings, in words."""
-    aim = percent(calibration.promise, 0)
+    aim = f"{100 * calibration.promise:g}\u00a0%"
     if report.threshold is None:
         return f"No threshold gives {aim} right answers on the validation pictures, so it always answers."
     cut = f"Below a score of {percent(report.threshold)} the answer is “not sure”."

@@ -10,13 +10,13 @@ as_it_came    the recipe of a pretrained network that is not trained
 """
 
 from whatsit.recipe.as_it_came import for_pretrained
-from whatsit.recipe.choosing import choose, learns_from_scratch
+from whatsit.recipe.choosing import choose
 from whatsit.recipe.contradictions import refuse_contradictions
 from whatsit.recipe.fields import (
     COMPACT,
+    FROM_SCRATCH,
     OWN,
     SMALL,
-    TINY,
     TUTORIAL_CNN,
     Facts,
     Recipe,
@@ -27,16 +27,15 @@ from whatsit.recipe.fields import (
 
 __all__ = [
     "COMPACT",
+    "FROM_SCRATCH",
     "OWN",
     "SMALL",
-    "TINY",
     "TUTORIAL_CNN",
     "Facts",
     "Recipe",
     "choose",
     "facts_of",
     "for_pretrained",
-    "learns_from_scratch",
     "refuse_contradictions",
     "with_epochs",
     "with_rate",

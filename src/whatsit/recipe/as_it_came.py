@@ -31,7 +31,7 @@ def for_pretrained(weights: WeightsFile) -> Recipe:
         resize_shorter=weights.resize_shorter,
     )
     return Recipe(
-        **PLAIN,
+        **{**PLAIN, "golden": "samples"},
         name="pretrained",
         framework=weights.framework or "torch",  # type: ignore[arg-type]
         method="whole",

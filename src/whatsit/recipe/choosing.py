@@ -5,14 +5,9 @@ from __future__ import annotations
 from whatsit.events import Decision
 from whatsit.recipe import from_scratch, parts, tutorials
 from whatsit.recipe.contradictions import contradictions, refuse_contradictions
-from whatsit.recipe.fields import COMPACT, TINY, TUTORIAL_CNN, Decide, Facts, Recipe, patience
+from whatsit.recipe.fields import COMPACT, TUTORIAL_CNN, Decide, Facts, Recipe, patience
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Wishes
-
-
-def learns_from_scratch(facts: Facts) -> bool:
-    """Whether pictures are so small that a network of our own learns them better than a pretrained one sees them."""
-    return max(facts.height, facts.width) <= TINY
 
 
 def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: str) -> tuple[Recipe, list[Decision]]:
@@ -33,7 +28,7 @@ def choose(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
     if wishes.recipe in ("fast", "accurate"):
         decide(f"recipe {wishes.recipe}", "it was asked for")
         return from_scratch.compact(wishes.recipe, wishes, facts, device, decide), decisions
-    if weights is None and (wishes.model == COMPACT or (wishes.model is None and learns_from_scratch(facts))):
+    if weights is None and (wishes.model == COMPACT or (wishes.model is None and facts.tiny)):
         others = contradictions("fast", wishes)
         if not others:
             why = "--model asks for its network" if wishes.model else "the pictures are small"

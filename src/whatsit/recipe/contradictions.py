@@ -17,8 +17,8 @@ _COMPACT: dict[str, tuple[Any, ...]] = {
     "optimizer": (),
     "learning_rate": (),
     "augment": (),
-    "mixup": (),
-    "ema": (),
+    "mixup": (0.0,),
+    "ema": (0.0,),
 }
 # What each recipe takes of these options; everything of the others.
 _TAKEN: dict[str, dict[str, tuple[Any, ...]]] = {

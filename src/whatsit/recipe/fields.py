@@ -21,7 +21,14 @@ TUTORIAL_CNN = "tutorial_cnn"
 COMPACT = "compact"
 OWN = (SMALL, TUTORIAL_CNN, COMPACT)
 
+# The recipes by name that learn from scratch.
+FROM_SCRATCH = ("fast", "accurate", "tutorial")
+
 TINY = 64  # pixels: up to here a picture is shown to the network about as it is
+
+# The compact network's batches on large sets, of which short schedules take half: they need more steps.
+LARGE_BATCH = 1_000
+SHORT = 2  # epochs
 
 Decide = Callable[[str, str], None]
 
@@ -41,6 +48,11 @@ class Facts:
     grey: bool
     smallest: int = 0
     largest: int = 0
+
+    @property
+    def tiny(self) -> bool:
+        """Whether a network of our own learns such pictures better than a pretrained one sees them."""
+        return max(self.height, self.width) <= TINY
 
 
 def facts_of(dataset: Dataset) -> Facts:
@@ -107,7 +119,7 @@ class Recipe:
     ema: float  # decay a step of the weights' running average, which is what is judged and kept; 0 keeps the weights
     dropout: float
     class_weights: bool
-    augment: str  # the strength that was asked for, of which `augmentation` is what it means here
+    augment: str  # the strength asked for or usual, "own" where a recipe has its own; `augmentation` is what that means
     mixup: float  # alpha of the Beta distribution that pictures are blended with; 0 blends none
     augmentation: Augmentation
     start_size: int
@@ -146,7 +158,7 @@ def patience(name: str, epochs: int) -> int:
 
     From scratch by name, the whole schedule is gone through: what the last epochs gain is its point.
     """
-    return epochs if name in ("fast", "accurate", "tutorial") else max(5, math.ceil(epochs / 2))
+    return epochs if name in FROM_SCRATCH else max(5, math.ceil(epochs / 2))
 
 
 def with_rate(recipe: Recipe, rate: float) -> Recipe:
@@ -154,7 +166,11 @@ def with_rate(recipe: Recipe, rate: float) -> Recipe:
 
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
-    return replace(recipe, epochs=epochs, patience=patience(recipe.name, epochs))
+    """The recipe with another length, and what follows from it."""
+    batch_size = recipe.batch_size
+    if recipe.optimizer == "muon" and epochs <= SHORT and batch_size == LARGE_BATCH:
+        batch_size //= 2
+    return replace(recipe, epochs=epochs, patience=patience(recipe.name, epochs), batch_size=batch_size)
 
 
 # What `to_dict` leaves out where it is None or empty.

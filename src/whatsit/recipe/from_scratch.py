@@ -13,13 +13,12 @@ from typing import Any, Literal
 
 from whatsit.augmentation import Augmentation, variations
 from whatsit.recipe import parts
-from whatsit.recipe.fields import COMPACT, PLAIN, STILL, Decide, Facts, Recipe, patience
+from whatsit.recipe.fields import COMPACT, LARGE_BATCH, PLAIN, SHORT, STILL, Decide, Facts, Recipe, patience
 from whatsit.wishes import Wishes
 
 _CIFAR10 = 48_000  # training pictures: all but those for validation
 _FEW = 10_000  # training pictures
 _NARROW = (32, 64, 128)
-_BATCH = 1_000
 _RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it by, at the start
 
 
@@ -82,7 +81,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
             "frozen_statistics": False,
             "label_smoothing": 0.2,
             "class_weights": parts.class_weights(facts, decide),
-            "augment": "medium" if facts.n_train < _FEW else "none",
+            "augment": "medium" if facts.n_train < _FEW else "own",
             "augmentation": _augmentation(preset, facts, size, mirror),
             "start_size": start_size,
             "start_share": 0.5 if start_size else 0.0,
@@ -149,7 +148,7 @@ def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
 
 def _batch_size(facts: Facts, epochs: int) -> int:
     """Powers of two that leave 24 steps an epoch on small sets; on large ones short schedules need more steps."""
-    most = _BATCH // 2 if epochs <= 2 else _BATCH
+    most = LARGE_BATCH // 2 if epochs <= SHORT else LARGE_BATCH
     return min(most, 1 << int(math.log2(max(16, facts.n_train / 24))))
 
 

@@ -23,7 +23,7 @@ def as_asked(wishes: Wishes) -> dict[str, Any]:
         "budget": wishes.budget,
         "target": wishes.target,
         "promise": wishes.promise or PROMISE,
-        "golden": wishes.golden,
+        "golden": wishes.golden or "test",
         "seed": wishes.seed or 0,
     }
 
@@ -164,8 +164,7 @@ def geometry(wishes: Wishes, facts: Facts, weights: WeightsFile | None, model: s
 
 
 def image_size(facts: Facts, model: str, decide: Decide) -> int:
-    longer = max(facts.height, facts.width)
-    if longer <= TINY:
+    if facts.tiny:
         return tiny_size(facts, decide)
     size = 96 if model in OWN else 224
     decide(
@@ -221,8 +220,7 @@ def mirror(wishes: Wishes, facts: Facts, decide: Decide) -> bool:
 
 
 def augmentation(wishes: Wishes, facts: Facts, decide: Decide) -> Augmentation:
-    tiny = max(facts.height, facts.width) <= TINY
-    return variations(wishes.augment or "medium", mirror(wishes, facts, decide), tiny)
+    return variations(wishes.augment or "medium", mirror(wishes, facts, decide), facts.tiny)
 
 
 def option_of(name: str) -> str:

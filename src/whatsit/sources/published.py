@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from whatsit import storage
+from whatsit import downloads, storage
 from whatsit.dataset import Dataset, Sample, Split
 from whatsit.errors import DataError
 from whatsit.events import OnEvent
@@ -61,7 +61,7 @@ def load(name: str, data_dir: Path | None, offline: bool, on_event: OnEvent) -> 
     described, folder = PUBLISHED[name], data_dir or own_folder(name)
     places = (folder, folder / described.folder)
     lacking = [archive for archive in described.archives if not files.is_there(archive, places)]
-    if lacking and data_dir is None and not offline:
+    if lacking and data_dir is None and downloads.may_connect(offline):
         _fetch(described, lacking, folder, on_event)
     elif lacking:
         raise _not_there(described, lacking, folder, may_be_fetched=data_dir is None)

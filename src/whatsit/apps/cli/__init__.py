@@ -3,8 +3,13 @@
 main       the entry point: errors become one line and an exit code
 training   train, demo
 answers    predict, evaluate
+samples    show-sample
 files      show, verify
+models     models, fetch
+importing  import
 data       split, check
 page       serve
+board      tensorboard
+named_model  what -m means
 terminal   events -> a terminal or a pipe
 """

@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.apps.cli.terminal import Lines, printable, reporter
 from whatsit.errors import OptionError
@@ -64,9 +65,7 @@ def predict(
 @click.option(
     "--split", type=click.Choice(["train", "validation", "val", "test"]), help="Judge this part of the data instead."
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie, as cifar10's."
-)
+@data_dir_option
 @click.option(
     "--out", type=click.Path(path_type=Path), help="Write path, actual, predicted, score of each picture (CSV)."
 )

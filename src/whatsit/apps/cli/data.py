@@ -14,14 +14,19 @@ if TYPE_CHECKING:  # their modules are imported when a command runs
     from whatsit.dataset import Dataset
     from whatsit.doctor import Finding
 
+data_dir_option = click.option(
+    "--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie, as cifar10's."
+)
 _SHOWN = 5  # pictures of each finding
 
 
 @click.command()
 @click.argument("data")
 @click.option("--verbose", "-v", is_flag=True, help="Name every picture of every finding.")
+@data_dir_option
+@click.option("--offline", is_flag=True, help="Fetch nothing.")
 @click.pass_context
-def check(ctx: click.Context, data: str, verbose: bool) -> None:
+def check(ctx: click.Context, data: str, verbose: bool, data_dir: Path | None, offline: bool) -> None:
     """Say what is worth knowing about DATA before training: broken, copied, leaking, unbalanced.
 
     Exit code 1 if there are warnings.
@@ -29,7 +34,8 @@ def check(ctx: click.Context, data: str, verbose: bool) -> None:
     from whatsit import dataset, doctor, sources
 
     with reporter() as report:
-        samples = _split_as_for_training(dataset.read(sources.open_data(data, on_event=report), report))
+        opened = sources.open_data(data, data_dir=data_dir, offline=offline, on_event=report)
+        samples = _split_as_for_training(dataset.read(opened, report))
     for label, n in samples.counts().items():
         click.echo(f"{label}: {_pictures(n)}")
     findings = doctor.examine(samples)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.terminal import reporter
 from whatsit.errors import OptionError
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=click.Path(path_type=Path), help="The model file to write (default NAME.onnx here).")
 @click.option("--calibrate", metavar="DATA", help="Labelled pictures to fit the temperature and the threshold on.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie.")
+@data_dir_option
 @click.option(
     "--golden", type=click.Path(path_type=Path), help="Folder of pictures to keep in the file, to replay anywhere."
 )

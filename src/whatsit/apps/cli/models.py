@@ -91,7 +91,14 @@ def fetch(
             hint="Leave --golden out here, and fetch with it on the other machine.",
         )
     if name == named_models.BUILTIN:
-        click.echo(named_models.file_called(name))
+        if to or golden or weights or network_arg or preprocess or framework:
+            raise OptionError(
+                f"cannot change the built-in model '{name}'",
+                value="an option beside its name",
+                accepted="nothing: it is here, and is what it is",
+                hint=f"Leave the options out, or copy the file: {named_models.BUILTIN_FILE}",
+            )
+        click.echo(named_models.BUILTIN_FILE)
         return
     wanted = Wanted(name, framework, weights, network_arguments(network_arg), preprocess)
     with reporter() as report:
@@ -106,9 +113,7 @@ def _built_in() -> str:
     """What `predict` and `serve` answer with where no model is named."""
     from whatsit import modelfile, named_models
 
-    file = named_models.file_called(named_models.BUILTIN)
-    assert file is not None
-    manifest = modelfile.read_manifest(file)
+    manifest = modelfile.read_manifest(named_models.BUILTIN_FILE)
     measured = manifest.measured
     return (
         f"Built in: {named_models.BUILTIN}, {manifest.weights['parameters'] / 1e6:.1f} M parameters, "

@@ -58,7 +58,7 @@ def open_model(
     from whatsit.runtime import OpenModel
 
     name = named_models.BUILTIN if model is None else model
-    file = named_models.file_called(name)
+    file = named_models.BUILTIN_FILE if model is None else named_models.file_called(model)
     if file is None:
         return OpenModel(_fetched(name, weights, network_arg, preprocess, framework, offline))
     if weights is not None or network_arg or preprocess is not None or framework is not None:

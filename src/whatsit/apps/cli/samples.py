@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whatsit.apps.cli.answers import refuse_unwritable
+from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.apps.cli.terminal import printable, reporter
 from whatsit.errors import DataError, OptionError
@@ -35,9 +36,7 @@ _MOST = 100  # pictures in one file that can still be looked at
 @click.option(
     "--split", type=click.Choice(["train", "validation", "val", "test"]), help="Draw from this part of the data."
 )
-@click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie, as cifar10's."
-)
+@data_dir_option
 @click.option(
     "--out", type=click.Path(path_type=Path), default="sample.png", show_default=True, help="The PNG file to write."
 )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.main import STARTED
 from whatsit.apps.cli.terminal import Lines, reporter
 from whatsit.errors import OptionError, TargetMissedError
@@ -105,7 +106,7 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
 @click.option("--offline", is_flag=True, help="Connect to nothing: take weights and data sets only from this machine.")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set are.")
+@data_dir_option
 @click.option("--classes", metavar="A,B,...", help="The classes in this order, instead of alphabetically.")
 @click.option(
     "--promise",
@@ -116,10 +117,8 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option(
     "--golden",
     type=click.Choice(get_args(Kept)),
-    default="test",
-    show_default=True,
-    help="Pictures kept in the file, for 'whatsit verify': one of each class from the test part, parts of two sample "
-    "photos instead, or none.",
+    help="Pictures kept in the file, for 'whatsit verify': one of each class from the test part (default), parts of "
+    "two sample photos instead, or none.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/NAME).")
 @click.option(

@@ -48,7 +48,7 @@ def from_paths(paths: Sequence[Path], folder: Path) -> tuple[list[Example], int]
 
 def from_manifest(manifest: Manifest, folder: Path) -> list[Example]:
     """The golden pictures, as files that get the golden answers."""
-    return [_from_golden(number, golden, manifest.preprocess, folder) for number, golden in enumerate(manifest.golden)]
+    return [_from_golden(number, golden, manifest, folder) for number, golden in enumerate(manifest.golden)]
 
 
 def viewable(picture: Picture) -> Picture:
@@ -89,11 +89,12 @@ def _refusal(path: Path, value: str) -> OptionError:
     )
 
 
-def _from_golden(number: int, golden: Golden, preprocess: Preprocess, folder: Path) -> Example:
+def _from_golden(number: int, golden: Golden, manifest: Manifest, folder: Path) -> Example:
     file = folder / f"golden-{number}.png"
-    file.write_bytes(encode_png(_before(golden.picture, preprocess)))
-    name = f"{golden.name}, labelled “{golden.label}”"
-    return Example(name, file, _write_shown(golden.picture, folder, number))
+    file.write_bytes(encode_png(_before(golden.picture, manifest.preprocess)))
+    # Of pictures that are not from the test part the label is only the model's own answer.
+    labelled = f", labelled “{golden.label}”" if manifest.recipe.get("golden") == "test" else ""
+    return Example(golden.name + labelled, file, _write_shown(golden.picture, folder, number))
 
 
 def _before(picture: Picture, preprocess: Preprocess) -> Picture:

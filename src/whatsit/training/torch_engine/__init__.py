@@ -1,11 +1,11 @@
 """PyTorch: the only folder that imports torch and timm.
 
-networks    our small network and every timm network, with the pretrained weights of a local file
+networks    our own networks and every timm network, with the pretrained weights of a local file
 batches     order and augmentation, drawn from (seed, epoch) alone
-optim       optimiser, learning rate at a step, loss
+optim       optimiser, learning rate at a step, loss; muon
 loop        fit -> run_epoch -> train_step, best weights, early stopping
 checkpoint  the state between two epochs, whole or not at all
-export      the graph with everything inside
+export      the graph with everything inside; half: weights in half the space
 """
 
 from __future__ import annotations

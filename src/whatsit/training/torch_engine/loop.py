@@ -29,7 +29,7 @@ from whatsit.training.torch_engine.own_networks import CompactNetwork
 
 _PROBE_STEPS = 4
 _LOOKED_AT = 5_000  # training pictures from which a network takes the statistics it starts with
-_LARGEST_ON_DEVICE = 4_000_000_000  # bytes
+_LOOKED_AT_ONCE = 256  # of these
 
 
 class TorchFitted:
@@ -142,7 +142,8 @@ class _Trainer:
         self.scale = _scaler(recipe, self.device)
         if isinstance(self.network, CompactNetwork):
             some = self.pictures[:: -(-len(self.pictures) // _LOOKED_AT)]
-            self.network.prepare(self.scale(batches.to_network(some, self.device)))
+            parts = torch.split(some, _LOOKED_AT_ONCE)
+            self.network.prepare(self.scale(batches.to_network(part, self.device)) for part in parts)
         # Without an average, the network itself is judged.
         self.average = copy.deepcopy(self.network).requires_grad_(False) if recipe.ema else self.network
         self.steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
@@ -336,9 +337,9 @@ def _scaler(recipe: Recipe, device: torch.device) -> Any:
 
 
 def _resident(pictures: Any, targets: Any, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The training set as tensors: on the device where it fits, so that no step waits for it."""
+    """The training set as tensors: on the device where it leaves half of the memory free, so that no step waits."""
     tensors = torch.from_numpy(pictures), torch.from_numpy(targets)
-    if device.type == "cuda" and pictures.nbytes <= _LARGEST_ON_DEVICE:
+    if device.type == "cuda" and pictures.nbytes <= torch.cuda.mem_get_info(device)[0] // 2:
         return tensors[0].to(device), tensors[1].to(device)
     return tensors
 

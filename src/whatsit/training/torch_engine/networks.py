@@ -305,7 +305,7 @@ def summary(network: nn.Module, size: tuple[int, int]) -> NetworkBuilt:
             f"cannot show this network pictures of {size[0]}x{size[1]} pixels",
             value=" ".join(str(error).split())[:160],
             accepted="the size it was made for",
-            hint="Leave --image-size out; some timm networks can be told another: --network-arg img_size=160",
+            hint="Leave --image-size out, or try a larger one; some timm networks want --network-arg img_size=160 too",
         ) from None
     finally:
         for hook in hooks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -11,8 +11,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from whatsit.training.torch_engine.network import Network
-
-_AT_A_TIME = 256  # pictures of which all patches are held in memory
 
 
 class SmallNetwork(Network):
@@ -68,13 +66,13 @@ class CompactNetwork(Network):
         with torch.no_grad():
             self.head.weight.div_(self.head.weight.std())
 
-    def prepare(self, pictures: Tensor) -> None:
-        """Whiten 2x2 patches like those of `pictures`, float [N, 3, h, w]: by principal directions over the root of
-        their variance, and the negatives of these filters."""
+    def prepare(self, batches: Iterable[Tensor]) -> None:
+        """Whiten 2x2 patches like those of the pictures in `batches`, float [N, 3, h, w]: by principal directions over
+        the root of their variance, and the negatives of these filters."""
         second, n = torch.zeros(12, 12, dtype=torch.float64), 0
         with torch.no_grad():
-            for some in torch.split(pictures, _AT_A_TIME):
-                patches = functional.unfold(some.cpu().float(), 2).movedim(1, 2).reshape(-1, 12).double()
+            for pictures in batches:
+                patches = functional.unfold(pictures.cpu().float(), 2).movedim(1, 2).reshape(-1, 12).double()
                 second, n = second + patches.T @ patches, n + len(patches)
             variances, directions = torch.linalg.eigh(second / n)
             # In grey pictures colour never varies: channels without any variance would make batch norm explode.
