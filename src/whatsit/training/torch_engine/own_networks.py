@@ -159,16 +159,16 @@ class Averaged(Network):
         self.views = views
 
     def embed(self, x: Tensor) -> Tensor:
-        seen = self._both(x)
+        looks = [x]
         if self.views == 6:
             height, width = x.shape[-2:]
             wide = functional.pad(x, (1, 1, 1, 1), mode="reflect")
-            near, far = wide[..., :height, :width], wide[..., 2:, 2:]
-            seen = seen / 2 + (self._both(near) + self._both(far)) / 4
-        return seen
-
-    def _both(self, x: Tensor) -> Tensor:
-        return (self.network.embed(x) + self.network.embed(x.flip(-1))) / 2
+            looks += [wide[..., :height, :width], wide[..., 2:, 2:]]
+        looks += [look.flip(-1) for look in looks]
+        # All at once: a runtime that meets the filters once need not hold them prepared for each view.
+        seen = self.network.embed(torch.cat(looks))
+        seen = seen.reshape(2, self.views // 2, -1, seen.shape[-1]).mean(dim=0)
+        return (seen[0] + seen[1:].mean(dim=0)) / 2 if self.views == 6 else seen[0]
 
     def classify(self, embedding: Tensor) -> Tensor:
         return self.network.classify(embedding)
