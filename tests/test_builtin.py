@@ -39,7 +39,7 @@ def test_it_knows_ten_things_and_how_well(everyday: OpenModel) -> None:
     manifest = everyday.manifest
     assert manifest.labels == TEN
     assert manifest.measured["n"] == 10_000
-    assert manifest.measured["accuracy"] >= 0.955
+    assert manifest.measured["accuracy"] >= 0.95
     assert (manifest.recipe["name"], manifest.data["name"]) == ("accurate", "cifar10")
     assert sum(manifest.data["counts"]["test"].values()) == 10_000
     assert everyday.path.stat().st_size <= 20_000_000

@@ -323,7 +323,7 @@ def test_answers_reach_a_pipe_although_a_person_watches_stderr(model: Path, make
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["predict", "x.jpg"], "Missing option '-m'"),
+        (["predict"], "Missing argument 'PICTURES"),
         (["predict", "-m", "MODEL"], "Missing argument 'PICTURES"),
         (["predict", "-m", "none.onnx", "x.jpg"], "no such file"),
         (["predict", "-m", "FOLDER", "x.jpg"], "a folder"),

@@ -387,7 +387,7 @@ def test_the_tutorials_dropout_works_inside_its_convolutions_too() -> None:
     network = networks.build(recipe, 3)
     model = networks.Learning(network, recipe.frozen_statistics)
     x = np.full((2, 16, 16, 3), 200, np.float32)
-    learning, again, still, same = (np.asarray(model.body(x, training=mode)) for mode in (True, True, False, False))
+    learning, again, still, same = (np.asarray(model.body([x], training=mode)) for mode in (True, True, False, False))
     assert not np.array_equal(learning, again)
     assert np.array_equal(still, same)
     first, second = (np.asarray(model(x, training=True)) for _ in range(2))

@@ -310,7 +310,7 @@ def test_a_small_set_is_varied_and_its_recipe_says_so() -> None:
         True,
         [32, 64, 128],
     )
-    assert (large.augment, large.augmentation.rotate, large.network_args["widths"]) == ("none", 0, [64, 256, 256])
+    assert (large.augment, large.augmentation.rotate, large.network_args["widths"]) == ("own", 0, [64, 256, 256])
 
 
 def test_a_recipe_of_an_earlier_version_is_not_filled_up() -> None:

@@ -234,9 +234,10 @@ def _open_again(
             hint="Put the file back, or train again in a new folder.",
         )
     where = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
-    samples = prepare(
-        origin.data if data is None else data, origin.classes, tell, where, bool(wishes and wishes.offline)
-    )
+    offline = bool(wishes and wishes.offline)
+    if data is None and origin.data in sources.NAMED:  # not a folder of that name: of folders the whole path is noted
+        data = sources.open_named(origin.data, origin.classes, where, offline, tell)
+    samples = prepare(origin.data if data is None else data, origin.classes, tell, where, offline)
     if samples.fingerprint != origin.fingerprint:
         raise DataError(
             f"cannot resume the run '{run.path}'",

@@ -42,8 +42,7 @@ def open_data(
         raise DataError("cannot open data without a name", value="''", accepted=_ACCEPTED, hint="Name the folder.")
     exists = os.path.exists(path)
     if name in NAMED and (data_dir is not None or not exists):
-        dataset = NAMED[name](data_dir, offline, on_event)
-        return dataset if dataset.classes and classes is None else with_classes(dataset, classes)
+        return open_named(name, classes, data_dir, offline, on_event)
     if data_dir is not None:
         raise DataError(
             f"cannot look for '{name}' in '{data_dir}'",
@@ -57,6 +56,14 @@ def open_data(
         if not exists:
             error.hint = did_you_mean(name, NAMED) or error.hint
         raise
+
+
+def open_named(
+    name: str, classes: Sequence[str] | None, data_dir: Path | None, offline: bool, on_event: OnEvent
+) -> Dataset:
+    """One of the names in NAMED, whatever folders there are. Otherwise as `open_data`."""
+    dataset = NAMED[name](data_dir, offline, on_event)
+    return dataset if dataset.classes and classes is None else with_classes(dataset, classes)
 
 
 def digits(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:  # noqa: ARG001
