@@ -100,7 +100,7 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
     "--target",
     type=float,
     metavar="ACCURACY",
-    help="Accuracy to reach, such as 0.94: training ends once validation surely has it, fast and accurate choose their "
+    help="Accuracy to reach, such as 0.94: training ends once validation surely has it, fast chooses its "
     "length by it, and the exit code is 3 if the test pictures miss it.",
 )
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
