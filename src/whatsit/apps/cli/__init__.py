@@ -2,6 +2,7 @@
 
 main       the entry point: errors become one line and an exit code
 training   train, demo
+named_model what -m means
 answers    predict, evaluate
 samples    show-sample
 files      show, verify
@@ -10,6 +11,5 @@ importing  import
 data       split, check
 page       serve
 board      tensorboard
-named_model  what -m means
 terminal   events -> a terminal or a pipe
 """

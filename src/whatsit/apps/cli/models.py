@@ -112,13 +112,14 @@ def fetch(
 def _built_in() -> str:
     """What `predict` and `serve` answer with where no model is named."""
     from whatsit import modelfile, named_models
+    from whatsit.apps.presenter import listed
 
     manifest = modelfile.read_manifest(named_models.BUILTIN_FILE)
     measured = manifest.measured
     return (
         f"Built in: {named_models.BUILTIN}, {manifest.weights['parameters'] / 1e6:.1f} M parameters, "
         f"{measured['accuracy']:.1%} right on the {measured['n']:,} test pictures of {manifest.data['name']}. "
-        f"It knows {', '.join(manifest.labels[:-1])} and {manifest.labels[-1]}."
+        f"It knows {listed(manifest.labels, len(manifest.labels))}."
     )
 
 

@@ -75,8 +75,10 @@ def open_model(
 
 
 def _introduction(name: str, labels: tuple[str, ...]) -> str:
+    from whatsit.apps.presenter import listed
+
     return (
-        f"No -m, so the built-in model '{name}' answers. It knows {', '.join(labels[:-1])} and {labels[-1]}; "
+        f"No -m, so the built-in model '{name}' answers. It knows {listed(labels, len(labels))}; "
         "for ImageNet's 1,000 labels: -m mobilenet_v2"
     )
 
