@@ -3,7 +3,8 @@
 # make notebook  open the transfer-learning notebook in Jupyter
 # make check    format, lint and types
 # make install  set up the environment in .venv
-# make builtin  train the built-in model, or go on with runs/everyday (ARGS="--data-dir DIR" takes CIFAR-10 from there)
+# make builtin  train the built-in model for hours, or go on with runs/everyday (ARGS="--data-dir DIR" takes CIFAR-10 from there)
+# make clean    remove the environment and the tools' caches; runs/ stays
 # make bench    the benchmarks that need nothing but this machine
 
 PYTHON ?= python3
@@ -46,4 +47,4 @@ bench: install
 	$(BIN)/python benchmarks/decode_speed.py
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

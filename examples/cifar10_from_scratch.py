@@ -7,6 +7,7 @@ import argparse
 from pathlib import Path
 
 import whatsit
+from whatsit.events import EpochEnded, Event
 from whatsit.sources import open_data
 
 parser = argparse.ArgumentParser()
@@ -15,7 +16,13 @@ parser.add_argument("--framework", choices=["torch", "keras"])
 parser.add_argument("--epochs", type=int, help="the tutorial's 30 unless said otherwise")
 options = parser.parse_args()
 
-trained = whatsit.train("cifar10", recipe="tutorial", **vars(options))
+
+def tell(event: Event) -> None:
+    if isinstance(event, EpochEnded):
+        print(f"Epoch {event.epoch} of {event.epochs}: validation accuracy {event.validation_accuracy:.1%}", flush=True)
+
+
+trained = whatsit.train("cifar10", recipe="tutorial", on_event=tell, **vars(options))
 report = trained.report
 print(f"Test loss {report.loss:.3f}, test accuracy {report.accuracy:.1%}")
 print(f"With 95 % confidence between {report.interval.low:.1%} and {report.interval.high:.1%}")

@@ -67,10 +67,11 @@ class _CtrlC:
     """Presses it once this many steps are done."""
 
     def __init__(self, steps: int) -> None:
-        self.steps = steps
+        self.left = steps
 
     def __call__(self, event: Event) -> None:
-        if isinstance(event, Progress) and event.done == self.steps:
+        self.left -= isinstance(event, Progress)
+        if self.left == 0:
             raise KeyboardInterrupt
 
 
@@ -111,6 +112,19 @@ def test_coarse_pictures_are_shown_first(data: TrainingData, tmp_path: Path, mon
     monkeypatch.setattr(CompactNetwork, "embed", noting)
     TorchEngine().fit(data, recipe_for(epochs=2), None, tmp_path / "last.pt", ignore)
     assert shown == [24] * 4 + [32] * 4
+
+
+def test_time_left_counts_a_step_with_coarse_pictures_by_their_pixels() -> None:
+    recipe = recipe_for(epochs=2)
+    assert [course.effort(step, 16, recipe) for step in (0, 4, 8, 16)] == [0, 2, 4, 12]  # 24 of 32 pixels: 9/16
+    assert course.effort(7, 16, replace(recipe, start_size=0)) == 7
+
+
+def test_progress_of_training_is_told_in_such_efforts(data: TrainingData, tmp_path: Path) -> None:
+    told: list[Event] = []
+    TorchEngine().fit(data, recipe_for(epochs=4), None, tmp_path / "last.pt", told.append)
+    training = [(event.done, event.total) for event in told if isinstance(event, Progress)]
+    assert (training[7], training[-1]) == ((4, 12), (12, 12))
 
 
 def test_the_rate_falls_to_zero_on_a_line() -> None:

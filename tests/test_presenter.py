@@ -90,7 +90,7 @@ def test_the_summary_names_the_labels_and_the_measured_accuracy(manifest: Manife
 
 def test_the_reason_for_not_sure_is_the_threshold_and_its_promise(manifest: Manifest) -> None:
     assert presenter.why_unsure(manifest) == (
-        "Answers need a score of 47.4 % here, chosen so that 95 % of the answers given are right."
+        "Answers need a score of 47.4 % here, chosen so that 95 % of the answers on validation pictures were right."
     )
 
 
@@ -101,7 +101,7 @@ def test_about_says_what_is_in_the_file(manifest: Manifest) -> None:
         "98.9 % of 279 test pictures (95 % interval 96.9 % to 99.6 %). Always answering “red” would be right on 17.6 %."
     )
     assert about["Not sure"] == (
-        "Said below a score of 47.4 %, chosen so that 95 % of the answers given are right. "
+        "Said below a score of 47.4 %, chosen so that 95 % of the answers on validation pictures were right. "
         "It answered 98.0 % of the test pictures, and 99.6 % of those answers were right."
     )
     assert about["Training data"].startswith(

@@ -58,7 +58,7 @@ def test_in_a_pipe_progress_is_said_now_and_then(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.out == ""
     said = captured.err.splitlines()
-    assert said[0] == "reading: 12 of 40, about 26 s left"
+    assert said[0] == "reading: 12 of 40, about 28 s left"
     assert len(said) == 3
 
 
@@ -86,7 +86,17 @@ def test_the_same_stage_again_starts_its_own_clock(capsys: pytest.CaptureFixture
     report(Progress("reading", 1, 10))
     clock[0] += 20
     report(Progress("reading", 2, 10))
-    assert capsys.readouterr().err.splitlines() == ["reading: 2 of 10, about 80 s left"]
+    assert capsys.readouterr().err.splitlines() == ["reading: 2 of 10, about 3 min left"]
+
+
+def test_what_an_earlier_run_has_done_makes_this_one_no_faster(
+    capsys: pytest.CaptureFixture[str], clock: list[float]
+) -> None:
+    report = Lines()
+    report(Progress("training", 500, 1000))
+    clock[0] += 60
+    report(Progress("training", 510, 1000))
+    assert capsys.readouterr().err.splitlines() == ["training: 510 of 1,000, about 49 min left"]
 
 
 def test_a_terminal_is_chosen_only_where_a_person_watches(monkeypatch: pytest.MonkeyPatch) -> None:

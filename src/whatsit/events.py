@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Progress:
-    """`done` of `total` steps of one stage, e.g. "reading pictures"."""
+    """`done` of `total` steps of one stage, e.g. "reading pictures", counted so that all take about as long."""
 
     stage: str
     done: int

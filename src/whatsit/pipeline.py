@@ -349,11 +349,13 @@ def _golden(model: OpenModel, test: Dataset, which: Kept) -> tuple[Golden, ...]:
 
 def _calibrated(calibration: Calibration) -> Notice:
     if calibration.threshold is None:
-        return Notice(f"no threshold keeps {100 * calibration.promise:g}% of the answers right: all are given")
+        return Notice(
+            f"no threshold keeps {100 * calibration.promise:g}% of the answers on validation right: all are given"
+        )
     return Notice(
         f"scores below {calibration.threshold:.2f} will be answered 'not sure': that keeps "
-        f"{100 * calibration.promise:g}% of the answers right, and answers {calibration.coverage:.1%} of the "
-        "validation pictures"
+        f"{100 * calibration.promise:g}% of the answers on validation right, and answers {calibration.coverage:.1%} of "
+        "its pictures"
     )
 
 

@@ -105,7 +105,11 @@ def _not_sure(manifest: Manifest) -> str:
 
 def _promise(manifest: Manifest) -> str:
     promise = manifest.calibration.get("promise")
-    return f"chosen so that {100 * promise:g} % of the answers given are right" if promise else "chosen in training"
+    return (
+        f"chosen so that {100 * promise:g} % of the answers on validation pictures were right"
+        if promise
+        else "chosen in training"
+    )
 
 
 def _training_data(manifest: Manifest) -> str:

@@ -28,6 +28,7 @@ class _Preset:
 
     lengths     (accuracy, epochs): a little less than so many epochs reached on CIFAR-10 (benchmarks/LOG.md)
     usual       epochs, for a set as large as CIFAR-10
+    coarse      share of the steps with smaller pictures
     network     arguments of the compact network
     crop        pixels that a picture of 32 is shifted by, at most; `cutout` likewise
     stored      how the file holds the weights
@@ -35,6 +36,7 @@ class _Preset:
 
     lengths: tuple[tuple[float, int], ...]
     usual: int
+    coarse: float
     network: dict[str, Any]
     crop: int
     cutout: int
@@ -46,6 +48,7 @@ _PRESETS = {
     "fast": _Preset(
         lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.935, 12)),
         usual=12,
+        coarse=0.5,
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
         cutout=0,
@@ -54,7 +57,8 @@ _PRESETS = {
     ),
     "accurate": _Preset(
         lengths=(),
-        usual=20,
+        usual=48,
+        coarse=0.6,
         network={"widths": [128, 384, 448], "depth": 3},
         crop=4,
         cutout=12,
@@ -72,7 +76,10 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
     mirror = parts.mirror(wishes, facts, decide)
     start_size = _start_size(size)
     if start_size:
-        decide(f"{start_size} pixels a side for the first half", "coarse pictures teach the coarse things sooner")
+        decide(
+            f"{start_size} pixels a side in the first {preset.coarse:.0%} of the steps",
+            "coarse pictures teach the coarse things sooner",
+        )
     return Recipe(
         **{
             **PLAIN,
@@ -84,7 +91,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
             "augment": "medium" if facts.n_train < _FEW else "own",
             "augmentation": _augmentation(preset, facts, size, mirror),
             "start_size": start_size,
-            "start_share": 0.5 if start_size else 0.0,
+            "start_share": preset.coarse if start_size else 0.0,
             "views": preset.views if mirror else 1,
             "stored": preset.stored,
         },
@@ -112,13 +119,14 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
 def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> int:
     """With a budget the most that could pay; fewer where fewer fit, once a few steps have been timed."""
     if wishes.budget is not None and wishes.target is None:
-        decide(f"at most {_most(facts)} epochs", "more would not pay; fewer where the budget ends before")
-        return _most(facts)
-    length, why = preset.usual, f"{facts.n_train:,} training pictures; --epochs, --target or --budget changes it"
+        decide(f"at most {_most(preset, facts)} epochs", "more would not pay; fewer where the budget ends before")
+        return _most(preset, facts)
+    changes = "--epochs, --target or --budget" if preset.lengths else "--epochs or --budget"
+    length, why = preset.usual, f"{facts.n_train:,} training pictures; {changes} changes it"
     if wishes.target is not None:
         length, why = _length_for(wishes.target, preset)
     # A smaller set is seen as often, up to a point.
-    epochs = min(_most(facts), round(length * max(1.0, _CIFAR10 / facts.n_train)))
+    epochs = min(_most(preset, facts), round(length * max(1.0, _CIFAR10 / facts.n_train)))
     decide(f"{epochs} epochs", why)
     return epochs
 
@@ -133,9 +141,9 @@ def _length_for(target: float, preset: _Preset) -> tuple[int, str]:
     return preset.usual, f"this recipe's longest; whether it reaches {target:.1%} will be seen"
 
 
-def _most(facts: Facts) -> int:
-    """Epochs that a small set gains from; more only wear it out."""
-    return 30 if facts.n_train >= 1_000 else 60
+def _most(preset: _Preset, facts: Facts) -> int:
+    """Epochs that may pay: small sets gain from more than the usual ones, up to a point."""
+    return max(preset.usual, 30 if facts.n_train >= 1_000 else 60)
 
 
 def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:

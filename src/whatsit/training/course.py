@@ -31,6 +31,16 @@ def size_at(step: int, steps: int, recipe: Recipe) -> int | None:
     return recipe.start_size if recipe.start_size and step < recipe.start_share * steps else None
 
 
+def effort(step: int, steps: int, recipe: Recipe) -> int:
+    """What the first `step` steps take, in steps with whole pictures: smaller ones take less in proportion to their
+    pixels. Time left is estimated from it."""
+    if not recipe.start_size:
+        return step
+    height, width = recipe.preprocess.size
+    coarse = min(step, math.ceil(recipe.start_share * steps))
+    return round(step - coarse + coarse * recipe.start_size**2 / (height * width))
+
+
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:
     """Linear warm-up, then to zero on a half cosine (Loshchilov and Hutter, ICLR 2017) or a line. `step` is 0-based."""
     if recipe.schedule == "constant":

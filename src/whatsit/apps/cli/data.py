@@ -15,7 +15,9 @@ if TYPE_CHECKING:  # their modules are imported when a command runs
     from whatsit.doctor import Finding
 
 data_dir_option = click.option(
-    "--data-dir", type=click.Path(path_type=Path), help="Where the files of a named data set lie, as cifar10's."
+    "--data-dir",
+    type=click.Path(path_type=Path),
+    help="Folder with the files of a named data set, such as cifar10; nothing is fetched.",
 )
 _SHOWN = 5  # pictures of each finding
 

@@ -106,9 +106,14 @@ def _accuracy(measured: dict[str, Any]) -> str:
 def _not_sure(m: Manifest) -> str:
     if m.threshold is None:
         return "never: no threshold kept the promised accuracy" if m.calibration else "never: it was not calibrated"
-    promise = m.calibration.get("promise")
-    kept = f", which keeps {100 * promise:g}% of the answers right" if promise else ""
-    return f"below {m.threshold:.2f}{kept}"
+    promise, right = m.calibration.get("promise"), m.measured.get("answered_accuracy")
+    chosen = f", chosen so that {100 * promise:g}% of the answers on validation were right" if promise else ""
+    seen = (
+        f"; {m.measured['coverage']:.1%} of the test pictures got an answer, {right:.1%} of these right"
+        if right
+        else ""
+    )
+    return f"below {m.threshold:.2f}{chosen}{seen}"
 
 
 def _data(data: dict[str, Any]) -> str:

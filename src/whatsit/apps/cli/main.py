@@ -80,7 +80,7 @@ def whatsit() -> None:
 
     \b
     whatsit demo                             see it work, from training to a page
-    whatsit predict photo.jpg                what a built-in model of ten things says
+    whatsit predict photo.jpg                ask the built-in model, which knows ten things
     whatsit train photos/                    one folder per class
     whatsit predict -m runs/photos/model.onnx new.jpg
     whatsit serve -m runs/photos/model.onnx  a page to try it on

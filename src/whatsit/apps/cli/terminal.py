@@ -31,6 +31,7 @@ class Lines:
     def __init__(self, verbose: bool = True) -> None:
         self.verbose = verbose
         self._stage, self._done, self._began, self._said = "", 0, 0.0, 0.0
+        self._first = 0  # done before: where a training is gone on with, not in this time
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +51,11 @@ class Lines:
     def _progress(self, event: Progress) -> None:
         now = time.monotonic()
         if event.stage != self._stage or event.done < self._done:  # another stage, or the same one again
-            self._stage, self._began, self._said = event.stage, now, now
+            self._stage, self._began, self._said, self._first = event.stage, now, now, event.done
         self._done = event.done
-        if now - self._said > _QUIET and 0 < event.done < event.total:
+        if now - self._said > _QUIET and self._first < event.done < event.total:
             self._said = now
-            left = (now - self._began) / event.done * (event.total - event.done)
+            left = (now - self._began) / (event.done - self._first) * (event.total - event.done)
             self._say(f"{event.stage}: {event.done:,} of {event.total:,}, about {duration(left)} left")
 
     def _say(self, line: str) -> None:

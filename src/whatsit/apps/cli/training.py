@@ -40,13 +40,15 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option(
     "--model",
     help="A pretrained network by name ('whatsit models' lists them), or one of our own, which learn from scratch: "
-    "compact, small, tutorial_cnn. Default: compact for pictures up to 64 pixels, mobilenet_v2 for larger ones.",
+    "compact, small, tutorial_cnn. Default: mobilenet_v2; for pictures up to 64 pixels compact, or small with "
+    "options that compact has no use for, such as --framework keras, --lr and --augment.",
 )
 @click.option(
     "--recipe",
     type=click.Choice(get_args(Preset)),
-    help="A whole set of choices: fast (the default for pictures up to 64 pixels) and accurate learn small pictures "
-    "from scratch; tutorial and tutorial_vgg16 do what the CIFAR-10 and the VGG16 tutorial do, faithfully.",
+    help="A whole set of choices: fast (the default for pictures up to 64 pixels; minutes) and accurate (a larger "
+    "network; hours without a GPU) learn small pictures from scratch; tutorial and tutorial_vgg16 have the network, "
+    "optimiser, rate and epochs of the CIFAR-10 and the VGG16 tutorial.",
 )
 @click.option("--framework", type=click.Choice(["torch", "keras"]), help="What trains: PyTorch (default) or Keras.")
 @click.option("--network-arg", "network_arg", multiple=True, metavar="NAME=VALUE", help="Argument for the network.")
@@ -94,14 +96,15 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option(
     "--budget",
     metavar="TIME",
-    help="Time for training, such as 90s or 5m; sets the number of epochs, of fine-tuning too.",
+    help="Time for training, such as 90s, 5m or 1.5h; sets the number of epochs (at least one), of fine-tuning too. "
+    "Reading and judging come on top.",
 )
 @click.option(
     "--target",
     type=float,
     metavar="ACCURACY",
-    help="Accuracy to reach, such as 0.94: training ends once validation surely has it, fast chooses its "
-    "length by it, and the exit code is 3 if the test pictures miss it.",
+    help="Accuracy to reach, such as 0.9: training ends once validation is a standard error above it, fast chooses "
+    "its length by it, and the exit code is 3 if the test pictures miss it.",
 )
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
@@ -112,21 +115,26 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
     "--promise",
     type=float,
     metavar="ACCURACY",
-    help="Share of answers that must be right, such as 0.99: lower scores are answered 'not sure' (default 0.95).",
+    help="Share of answers on validation that must be right, such as 0.99 (default 0.95): scores too low for that are "
+    "answered 'not sure'.",
 )
 @click.option(
     "--golden",
     type=click.Choice(get_args(Kept)),
-    help="Pictures kept in the file, for 'whatsit verify': one of each class from the test part (default), parts of "
-    "two sample photos instead, or none.",
+    help="Pictures kept in the file, for 'whatsit verify': a test picture of each class, ten at most (default), parts "
+    "of two photos that come with scikit-learn instead, or none.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/NAME).")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="Folder for the run (default runs/NAME, or runs/NAME-2 and so on where that is taken).",
+)
 @click.option(
     "--resume",
     is_flag=False,
     flag_value=_CURRENT,
     metavar="[RUN]",
-    help="Go on with the run in this folder, or in --out, after it was broken off.",
+    help="Go on with the run in this folder, or in --out, after Ctrl-C or a crash, to the same result.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object with the result on the last line of stdout.")
 def train(data: str | None, **options: Any) -> None:

@@ -27,15 +27,15 @@ def training_batches(
     A batch of one joins no batch norm and is left out.
     """
     n = len(pictures)
-    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    shifts = np.random.default_rng((seed, epoch, 1))  # not the numbers that `augment` draws
     mirrored = _by_turns(n, seed, epoch) if how.alternate else torch.zeros(n, dtype=torch.bool)
     for chosen in map(torch.from_numpy, course.batches(n, batch_size, seed, epoch)):
         if len(chosen) < 2:
             continue
         batch = pictures[chosen.to(pictures.device)]
         if how.crop or how.alternate:
-            shift = torch.randint(-how.crop, how.crop + 1, (2, len(chosen)), generator=generator)
-            batch = moved(batch, shift, mirrored[chosen])
+            shift = shifts.integers(-how.crop, how.crop, (2, len(chosen)), endpoint=True)
+            batch = moved(batch, torch.from_numpy(shift), mirrored[chosen])
         yield batch, targets[chosen.to(targets.device)]
 
 

@@ -217,17 +217,19 @@ class _Trainer:
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + epoch)
         self._train_mode()
         total = torch.zeros(2, device=self.device)
-        seen, rate, steps = 0, 0.0, self.steps * self.recipe.epochs
+        recipe = self.recipe
+        seen, rate, steps = 0, 0.0, self.steps * recipe.epochs
+        effort = course.effort(steps, steps, recipe)
         for number, (pictures, targets) in enumerate(self._batches(epoch)):
             step = (epoch - 1) * self.steps + number
-            rate = course.rate_at(step, steps, self.recipe)
+            rate = course.rate_at(step, steps, recipe)
             optim.set_rate(self.optimizer, rate)
-            size = course.size_at(step, steps, self.recipe)
+            size = course.size_at(step, steps, recipe)
             total += len(targets) * torch.stack(self.train_step(pictures, targets, generator, size))
-            if self.recipe.ema:
-                optim.update_average(self.average, self.network, step, self.recipe.ema)
+            if recipe.ema:
+                optim.update_average(self.average, self.network, step, recipe.ema)
             seen += len(targets)
-            self.on_event(Progress("training", step + 1, steps))
+            self.on_event(Progress("training", course.effort(step + 1, steps, recipe), effort))
         loss, accuracy = (total / max(1, seen)).tolist()
         return loss, accuracy, rate
 

@@ -48,7 +48,7 @@ def _stage(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 
 class CompactNetwork(Network):
-    """Few wide layers for small pictures, trained in minutes (K. Jordan, arXiv 2404.00498, section 3).
+    """Few wide layers for small pictures, soon trained (K. Jordan, arXiv 2404.00498, section 3).
 
     A 2x2 convolution that whitens patches and does not learn; three blocks, each of which halves the picture; the
     maximum over what is left. `depth` is the number of 3x3 convolutions in a block: 2, or 3, the last of them around
