@@ -183,7 +183,7 @@ def _whatsit_speed(data: Path, _epochs: int, seed: int) -> dict[str, Any]:
     bytes_of = [np.round(some * 255).astype(np.uint8) for some in (train[:PICTURES], test[:64])]
     pictures = TrainingData(bytes_of[0], targets[:PICTURES], bytes_of[1], right[:64], tuple("0123456789"))
     wishes = Wishes(recipe="tutorial", epochs=EPOCHS, seed=seed)
-    recipe, _ = choose(wishes, Facts(PICTURES, 10, 1.0, 32, 32, False), None, "cpu")
+    recipe, _ = choose(wishes, Facts(PICTURES, 1.0, 32, 32, False), None, "cpu")
     with tempfile.TemporaryDirectory() as folder:
         fitted = TorchEngine().fit(pictures, recipe, None, Path(folder) / "last.pt", ignore)
     return {"pictures_per_second": PICTURES / statistics.median(epoch.seconds for epoch in fitted.history[1:])}

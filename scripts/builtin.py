@@ -25,9 +25,16 @@ CHOICES = ("--recipe", "accurate", "--promise", "0.99", "--golden", "samples", "
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-dir", help="folder with CIFAR-10's binary files")
+    parser.add_argument("--data-dir", type=Path, help="folder with CIFAR-10's binary files")
     where = parser.parse_args().data_dir
-    arguments = ["cifar10", *CHOICES, "--out", str(RUN), "--resume", *(["--data-dir", where] if where else [])]
+    arguments = [
+        "cifar10",
+        *CHOICES,
+        "--out",
+        str(RUN),
+        "--resume",
+        *(["--data-dir", str(where.resolve())] if where else []),
+    ]
     subprocess.run([sys.executable, "-m", "whatsit", "train", *arguments], cwd=ROOT, check=True)
     with storage.beside(ROOT / FILE) as part:
         shutil.copyfile(ROOT / RUN / "model.onnx", part)

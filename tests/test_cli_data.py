@@ -52,7 +52,7 @@ class TestCheck:
         assert main(["check", "cifar10", "--data-dir", str(tmp_path)]) == 2
         assert f"cannot find CIFAR-10 in '{tmp_path}'" in capsys.readouterr().err
         assert main(["check", "cifar10", "--offline"]) == 2
-        assert "Without --offline it is fetched" in capsys.readouterr().err
+        assert "Without --offline or WHATSIT_OFFLINE it is fetched" in capsys.readouterr().err
 
     def test_notes_alone_are_code_zero(self, make_photos: Photos, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["check", str(make_photos(red=3, green=3))]) == 0

@@ -162,7 +162,9 @@ HALF = len(DATA) // 2
 
 def fetch_on(server: FileServer, path: Path, on_event: OnEvent = ignore) -> Path:
     url = f"{server.address}/file.bin"
-    return downloads.fetch_on(url, path, md5=MD5, on_event=on_event, error=DataError, elsewhere="go elsewhere")
+    return downloads.fetch_on(
+        url, path, md5=MD5, on_event=on_event, error=DataError, hint="wait", elsewhere="go elsewhere"
+    )
 
 
 def left(folder: Path) -> dict[str, bytes]:
@@ -236,7 +238,7 @@ def test_a_part_that_lay_for_long_is_not_taken_from_the_one_who_took_it_over(tmp
     path, part = tmp_path / "file.bin", tmp_path / ".file.bin.part"
     part.write_bytes(b"some")
     os.utime(part, (time.time() - 10_000,) * 2)
-    with storage.continued(path) as first, storage.continued(path) as second:
+    with storage.continued(path, "go") as first, storage.continued(path, "go") as second:
         assert first.read_bytes() == b"some"
         assert second.read_bytes() == b""
         second.write_bytes(b"second")
@@ -246,7 +248,7 @@ def test_a_part_that_lay_for_long_is_not_taken_from_the_one_who_took_it_over(tmp
 
 def test_of_two_that_fail_the_larger_part_is_kept(tmp_path: Path) -> None:
     def fail(size: int, meanwhile: Callable[[], None] = lambda: None) -> None:
-        with storage.continued(tmp_path / "file.bin") as part:
+        with storage.continued(tmp_path / "file.bin", "go") as part:
             part.write_bytes(bytes(size))
             meanwhile()
             raise ZeroDivisionError

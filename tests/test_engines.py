@@ -113,7 +113,7 @@ def recipe_for(subject: Subject, **changes: Any) -> Recipe:
     """Our small network from scratch, on the CPU."""
     recipe, _ = choose(
         Wishes(model="small", epochs=4, batch_size=16, framework=subject.name),
-        Facts(48, 3, 1.0, SIZE, SIZE, False),
+        Facts(48, 1.0, SIZE, SIZE, False),
         None,
         "cpu",
     )
@@ -134,7 +134,7 @@ def published(subject: Subject, weights: Path | None = None, **changes: Any) -> 
 
 def tutorial(subject: Subject, size: int = SIZE, **changes: Any) -> Recipe:
     wishes = Wishes(recipe="tutorial_vgg16", framework=subject.name, image_size=size, epochs=1, random_weights=True)
-    recipe, _ = choose(wishes, Facts(4, 3, 1.0, size, size, False), None, "cpu")
+    recipe, _ = choose(wishes, Facts(4, 1.0, size, size, False), None, "cpu")
     return replace(recipe, **changes)
 
 

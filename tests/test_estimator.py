@@ -17,7 +17,7 @@ from tiny_model import write_tiny_model
 import whatsit
 from whatsit import estimator, sources
 from whatsit.dataset import open_folder_or_csv
-from whatsit.errors import DataError, ModelFileError
+from whatsit.errors import DataError, ModelFileError, OptionError
 from whatsit.runtime import OpenModel
 
 MakePhotos = Callable[..., Path]
@@ -188,7 +188,7 @@ def test_offline_no_data_set_is_fetched_to_judge_on(
 
     monkeypatch.setenv("WHATSIT_DATA", str(tmp_path / "empty"))
     monkeypatch.setattr(downloads, "fetch_on", refuse)
-    with pytest.raises(DataError, match="Without --offline it is fetched"):
+    with pytest.raises(DataError, match="Without --offline or WHATSIT_OFFLINE it is fetched"):
         whatsit.load(clf.path, offline=True).score("cifar10")
     with pytest.raises(AssertionError, match="it connected"):
         clf.score("cifar10")
@@ -227,3 +227,6 @@ def test_plot_draws_what_score_judges(clf: whatsit.Classifier, tmp_path: Path, m
     assert drawn == [clf.evaluate(tmp_path / "data").n]
     with pytest.raises(DataError, match="yellow"):
         clf.plot([coloured("red", 0)], y=["yellow"])
+    for pictures, k in (([], 12), ([coloured("red", 0)], 0), ([coloured("red", 0)], -1)):
+        with pytest.raises(OptionError, match=f"k={k}, of {len(pictures)} pictures"):
+            clf.plot(pictures, k=k)

@@ -23,7 +23,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
 
 def recipe_for(stored: Any) -> Recipe:
     wishes = Wishes(recipe="accurate", network_args={"widths": [32, 48, 64]})
-    return replace(choose(wishes, Facts(48_000, 3, 1.0, 32, 32, False), None, "cpu")[0], stored=stored)
+    return replace(choose(wishes, Facts(48_000, 1.0, 32, 32, False), None, "cpu")[0], stored=stored)
 
 
 def fitted(stored: Any) -> TorchFitted:
@@ -44,7 +44,7 @@ def answers(graph: bytes) -> NDArray[np.float32]:
 
 
 def test_accurate_keeps_halves_and_the_others_do_not() -> None:
-    facts = Facts(48_000, 3, 1.0, 32, 32, False)
+    facts = Facts(48_000, 1.0, 32, 32, False)
     stored = {name: choose(Wishes(recipe=name), facts, None, "cpu")[0].stored for name in ("fast", "accurate")}
     assert stored == {"fast": "float32", "accurate": "float16"}
 

@@ -38,7 +38,7 @@ STILL = Augmentation(mirror=False, translate=0, rotate=0, zoom=0, light=0)
 
 def recipe_for(**changes: Any) -> Recipe:
     recipe, _ = choose(
-        Wishes(epochs=2, batch_size=16, framework="keras"), Facts(48, 3, 1.0, SIZE, SIZE, False), None, "cpu"
+        Wishes(epochs=2, batch_size=16, framework="keras"), Facts(48, 1.0, SIZE, SIZE, False), None, "cpu"
     )
     return replace(recipe, **changes)
 
@@ -368,7 +368,7 @@ try:
 except MissingExtraError as error:
     sys.exit(str(error))
 pictures, targets = np.load(sys.argv[1]), np.repeat([0, 1], 4)
-recipe, _ = choose(Wishes(epochs=1, framework="keras"), Facts(8, 2, 1.0, 16, 16, False), None, "cpu")
+recipe, _ = choose(Wishes(epochs=1, framework="keras"), Facts(8, 1.0, 16, 16, False), None, "cpu")
 data = TrainingData(pictures, targets, pictures, targets, ("red", "blue"))
 KerasEngine().fit(data, recipe, None, Path(sys.argv[2]), ignore).onnx(1.0)
 """
@@ -383,7 +383,7 @@ KerasEngine().fit(data, recipe, None, Path(sys.argv[2]), ignore).onnx(1.0)
 
 
 def test_the_tutorials_dropout_works_inside_its_convolutions_too() -> None:
-    recipe, _ = choose(Wishes(recipe="tutorial", framework="keras"), Facts(48, 3, 1.0, 16, 16, False), None, "cpu")
+    recipe, _ = choose(Wishes(recipe="tutorial", framework="keras"), Facts(48, 1.0, 16, 16, False), None, "cpu")
     network = networks.build(recipe, 3)
     model = networks.Learning(network, recipe.frozen_statistics)
     x = np.full((2, 16, 16, 3), 200, np.float32)

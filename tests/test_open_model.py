@@ -276,3 +276,21 @@ def test_a_graph_that_cannot_be_run_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError) as caught:
         OpenModel(tmp_path / "m.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_prepared_pictures_are_answered_in_batches_of_bounded_size(tmp_path: Path) -> None:
+    model = OpenModel(write_tiny_model(tmp_path / "m.onnx", size=(64, 64)))
+    pictures = np.stack([coloured("red", n, 64) for n in range(40)])
+    whole, sizes, run = model.engine.run(pictures)[0], [], model.engine.run
+
+    class Noting:
+        name = "noting"
+
+        def run(self, part: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+            sizes.append(len(part))
+            return run(part)
+
+    model.engine = Noting()
+    assert np.allclose(model.answers(pictures), whole, atol=1e-6)
+    assert sizes == [16, 16, 8]
+    assert model.answers(pictures[:0]).shape == (0, 3)

@@ -175,6 +175,7 @@ def test_a_named_set_is_found_again_by_a_run_folder_of_its_name(
     monkeypatch.chdir(tmp_path)
     trained = whatsit.train("digits", epochs=1, out="digits")
     assert whatsit.train(resume="digits").report.accuracy == trained.report.accuracy
+    assert whatsit.train("digits", resume="digits").report.accuracy == trained.report.accuracy
 
 
 def test_data_that_has_moved_is_found_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

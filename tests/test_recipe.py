@@ -17,7 +17,7 @@ from whatsit.recipe import Facts, Recipe, choose, for_pretrained, with_epochs
 from whatsit.weights import WeightsFile
 from whatsit.wishes import Wishes, check_positive, network_arguments, seconds
 
-SQUARE = Facts(n_train=1000, n_classes=4, imbalance=1.0, height=32, width=32, grey=False)
+SQUARE = Facts(n_train=1000, imbalance=1.0, height=32, width=32, grey=False)
 PHOTOS = replace(SQUARE, height=480, width=640)
 WEIGHTS = WeightsFile(
     Path("w.safetensors"),
@@ -341,9 +341,10 @@ def test_what_is_off_in_a_recipe_may_be_asked_to_be_off() -> None:
 def test_a_length_that_a_budget_leaves_takes_the_batches_that_suit_it() -> None:
     large = replace(SQUARE, n_train=48_000)
     planned = chosen(Wishes(budget=60.0), large)
-    assert planned.batch_size == 1_000
+    assert (planned.batch_size, planned.short_batch_size) == (1_000, 500)
     assert [with_epochs(planned, epochs).batch_size for epochs in (1, 2, 3)] == [500, 500, 1_000]
-    assert with_epochs(chosen(Wishes(budget=60.0, batch_size=64), large), 1).batch_size == 64
+    for asked in (64, 1_000):
+        assert with_epochs(chosen(Wishes(budget=60.0, batch_size=asked), large), 1).batch_size == asked
     assert with_epochs(chosen(Wishes(recipe="tutorial", batch_size=1_000), large), 1).batch_size == 1_000
 
 

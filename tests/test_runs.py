@@ -18,7 +18,7 @@ from whatsit.recipe import Facts, Recipe, choose
 from whatsit.runs import Origin, Recorder, RunFolder
 from whatsit.wishes import Wishes
 
-RECIPE: Recipe = choose(Wishes(epochs=4, model="small"), Facts(100, 2, 1.0, 32, 32, False), None, "cpu")[0]
+RECIPE: Recipe = choose(Wishes(epochs=4, model="small"), Facts(100, 1.0, 32, 32, False), None, "cpu")[0]
 ORIGIN = Origin("photos", "", ("a", "b"), "f" * 64, "0.1.0", (("4 epochs", "because"),))
 SAMPLES = Dataset("photos", (Sample("a/1.png", Path("a/1.png"), "a", "train", content="c" * 64),), ("a", "b"))
 EPOCH = EpochEnded(1, 4, 0.5, 0.8, 0.6, 0.7, 0.001, 1.5, True)
@@ -104,6 +104,17 @@ def test_curves_are_written_while_the_run_goes_on_and_anew_when_it_resumes(tmp_p
         assert [row["epoch"] for row in csv.DictReader(run.history.read_text().splitlines())] == ["1", "2"]
         recorder.close()
     assert len(list((run.tensorboard / "train").iterdir())) == 1
+
+
+def test_curves_stay_until_a_resumed_run_has_new_ones(tmp_path: Path) -> None:
+    run = RunFolder.create(tmp_path / "run", "x")
+    first = Recorder(run)
+    first(EPOCH)
+    first.close()
+    written = {path: path.read_bytes() for path in run.tensorboard.rglob("events*")}
+    Recorder(run).close()  # broken off while pictures were read
+    assert written
+    assert {path: path.read_bytes() for path in run.tensorboard.rglob("events*")} == written
 
 
 def test_the_curves_are_a_picture_when_the_run_ends_and_a_new_one_when_it_resumes(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ LABELS = ("blue", "green", "red")
 
 
 def recipe_for(**changes: Any) -> Recipe:
-    recipe, _ = choose(Wishes(model="small", epochs=2, batch_size=16), Facts(48, 3, 1.0, 24, 24, False), None, "cpu")
+    recipe, _ = choose(Wishes(model="small", epochs=2, batch_size=16), Facts(48, 1.0, 24, 24, False), None, "cpu")
     return replace(recipe, **changes)
 
 
@@ -371,10 +371,16 @@ def test_pretrained_statistics_stay_as_they_were(data: TrainingData, tmp_path: P
         assert torch.equal(before, after) is frozen
 
 
-def test_pytorchs_global_switches_are_put_back(data: TrainingData, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("strict", "warns"), [(False, False), (True, True), (True, False)])
+def test_pytorchs_global_switches_are_put_back(strict: bool, warns: bool, data: TrainingData, tmp_path: Path) -> None:
     before = torch.get_rng_state()
-    TorchEngine().fit(data, recipe_for(epochs=1), None, tmp_path / "last.pt", ignore)
-    assert not torch.are_deterministic_algorithms_enabled()
+    torch.use_deterministic_algorithms(strict, warn_only=warns)
+    try:
+        TorchEngine().fit(data, recipe_for(epochs=1), None, tmp_path / "last.pt", ignore)
+        assert torch.are_deterministic_algorithms_enabled() is strict
+        assert torch.is_deterministic_algorithms_warn_only_enabled() is warns
+    finally:
+        torch.use_deterministic_algorithms(False)
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -191,7 +191,7 @@ def test_what_is_better_on_validation_is_kept(
     frozen: list[list[float]], tuned: list[list[float]], kept: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Higher accuracy, and of equal ones the lower loss; the frozen network where nothing was gained."""
-    recipe = replace(choose(Wishes(model="small"), Facts(2, 2, 1.0, 32, 32, False), None, "cpu")[0], method="transfer")
+    recipe = replace(choose(Wishes(model="small"), Facts(2, 1.0, 32, 32, False), None, "cpu")[0], method="transfer")
     nothing = Head(np.zeros((1, 2), np.float32), np.zeros(2, np.float32))
     backbone = SimpleNamespace(network=None)
     held_out = np.zeros((0, 32, 32, 3), np.uint8)
@@ -343,7 +343,7 @@ def test_each_view_is_what_its_name_says(weights: Path, tmp_path: Path) -> None:
     pictures = np.zeros((3, 32, 32, 3), np.uint8)
     pictures[:, :, :16] = np.array([10, 20, 30], np.uint8)[:, None, None, None]
     data = read(from_pairs(list(pictures), ["a", "b", "a"]))
-    recipe, _ = choose(Wishes(), Facts(3, 2, 2.0, 32, 32, False), describe(weights), "cpu")
+    recipe, _ = choose(Wishes(), Facts(3, 2.0, 32, 32, False), describe(weights), "cpu")
     backbone = SimpleNamespace(runtime=LeftMinusRight())
     for looked_at in (3, 0):  # the second time from what was kept
         (plain, mirrored), new = features.collect(
@@ -375,7 +375,7 @@ def test_each_view_is_what_its_name_says(weights: Path, tmp_path: Path) -> None:
     ids=str,
 )
 def test_what_was_seen_otherwise_is_not_taken_for_it(change: dict[str, Any], weights: Path, tmp_path: Path) -> None:
-    recipe, _ = choose(Wishes(), Facts(3, 2, 2.0, 32, 32, False), describe(weights), "cpu")
+    recipe, _ = choose(Wishes(), Facts(3, 2.0, 32, 32, False), describe(weights), "cpu")
     geometry = change.get("preprocess")
     other = replace(recipe, **(change if geometry is None else {"preprocess": replace(recipe.preprocess, **geometry)}))
     looking: Any = SimpleNamespace(runtime=LeftMinusRight())

@@ -75,9 +75,9 @@ def fetch_on(
     path: Path,
     *,
     md5: str,
-    on_event: OnEvent = ignore,
-    error: type[WhatsitError] = WeightsError,
-    hint: str = "Try again later.",
+    on_event: OnEvent,
+    error: type[WhatsitError],
+    hint: str,
     elsewhere: str,
 ) -> Path:
     """As `fetch`, but what has arrived when it fails or is interrupted stays, and the next call goes on there.

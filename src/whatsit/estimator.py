@@ -103,6 +103,13 @@ class Classifier(OpenModel):
         else:
             labelled = part_to_judge(self, self._dataset(data, y), None)
             pairs = [(sample.source, sample.label) for sample in labelled.samples]
+        if k < 1 or not pairs:
+            raise OptionError(
+                "cannot draw pictures",
+                value=f"k={k}, of {len(pairs)} pictures",
+                accepted="at least one of at least one",
+                hint="Pass pictures, and k=12 for instance.",
+            )
         drawn = np.random.default_rng(seed).permutation(len(pairs))[:k]
         return plots.picture_grid([self._shown(*pairs[place]) for place in drawn])
 

@@ -235,7 +235,8 @@ def _open_again(
         )
     where = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
     offline = bool(wishes and wishes.offline)
-    if data is None and origin.data in sources.NAMED:  # not a folder of that name: of folders the whole path is noted
+    # A name means no folder called so, such as the run's own: of folders the whole path is noted.
+    if data in (None, origin.data) and origin.data in sources.NAMED:
         data = sources.open_named(origin.data, origin.classes, where, offline, tell)
     samples = prepare(origin.data if data is None else data, origin.classes, tell, where, offline)
     if samples.fingerprint != origin.fingerprint:

@@ -113,7 +113,7 @@ def _found(
     if not downloads.may_connect(offline):
         raise WeightsError(
             f"cannot get the weights of '{wanted.name}'",
-            value="none on this machine, and --offline",
+            value="none on this machine, and --offline or WHATSIT_OFFLINE",
             accepted="weights in the folder WHATSIT_WEIGHTS or in the cache",
             hint=hint,
         )

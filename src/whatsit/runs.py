@@ -196,7 +196,6 @@ class Recorder:
     def __init__(self, run: RunFolder) -> None:
         self.run = run
         self.history: list[EpochEnded] = []
-        shutil.rmtree(run.tensorboard, ignore_errors=True)
         self._board = _Board(run.tensorboard)
 
     def __call__(self, event: Event) -> None:
@@ -212,7 +211,10 @@ class Recorder:
 
 
 class _Board:
-    """TensorBoard's event files, written with its own library and no training framework."""
+    """TensorBoard's event files, written with its own library and no training framework.
+
+    Those of an earlier start make room once there is an epoch to write.
+    """
 
     def __init__(self, folder: Path) -> None:
         _leave_tensorflow_out()
@@ -220,7 +222,8 @@ class _Board:
             from tensorboard.summary.writer.event_file_writer import EventFileWriter
         except ImportError:
             raise MissingExtraError("write TensorBoard curves", module="tensorboard", extra="train") from None
-        self._writers = {part: EventFileWriter(str(folder / part)) for part in ("train", "validation")}
+        self._new_writer, self._folder = EventFileWriter, folder
+        self._writers: dict[str, EventFileWriter] = {}
 
     def write(self, epoch: EpochEnded) -> None:
         """The two parts as two runs of the same tags, so that TensorBoard draws them into one chart."""
@@ -228,6 +231,9 @@ class _Board:
             "train": {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "learning_rate": epoch.learning_rate},
             "validation": {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy},
         }
+        if not self._writers:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._writers = {part: self._new_writer(str(self._folder / part)) for part in values}
         for part, scalars in values.items():
             self._writers[part].add_event(_scalars(scalars, epoch.epoch))
             self._writers[part].flush()

@@ -40,7 +40,7 @@ def beside(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def continued(path: Path, hint: str = _ELSEWHERE) -> Iterator[Path]:
+def continued(path: Path, hint: str) -> Iterator[Path]:
     """As `beside`, but what the block has written when it fails or is interrupted is there again the next time.
 
     Of several processes at once, one goes on with such a part and the others begin anew: each has a part of its own

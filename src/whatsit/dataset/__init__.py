@@ -9,7 +9,7 @@ splits           train, validation and test
 from __future__ import annotations
 
 from whatsit.dataset.layouts import from_pairs, open_folder_or_csv
-from whatsit.dataset.reading import content_hash, in_parallel, read
+from whatsit.dataset.reading import content_hash, for_each, in_parallel, read
 from whatsit.dataset.samples import SPLITS, Dataset, Moved, Sample, Split, Unreadable
 from whatsit.dataset.splits import by_counts, complete
 
@@ -23,6 +23,7 @@ __all__ = [
     "by_counts",
     "complete",
     "content_hash",
+    "for_each",
     "from_pairs",
     "in_parallel",
     "open_folder_or_csv",

@@ -64,7 +64,7 @@ def read(dataset: Dataset, on_event: OnEvent = ignore, cache: Path | None = None
     with ContentCache(cache) if cache else nullcontext() as kept:
         known = _known(dataset, kept) if kept and not kept.is_empty() else {}
         unknown = [sample for sample in dataset.samples if sample.name not in known]
-        read_now = _for_each(_read, unknown, "reading pictures", on_event)
+        read_now = for_each(_read, unknown, "reading pictures", on_event)
         for sample in dataset.samples:
             result = known.get(sample.name) or next(read_now)
             if isinstance(result, ImageError):
@@ -138,7 +138,7 @@ class _Told:
             self._on_event(Progress(self._stage, self._done, self._total))
 
 
-def _for_each(work: Callable[[Sample], R], samples: Sequence[Sample], stage: str, on_event: OnEvent) -> Iterator[R]:
+def for_each(work: Callable[[Sample], R], samples: Sequence[Sample], stage: str, on_event: OnEvent) -> Iterator[R]:
     """As `in_parallel`, but without threads if all are small arrays: they would only wait for each other."""
     if all(isinstance(sample.source, np.ndarray) and sample.source.nbytes <= _SMALL for sample in samples):
         return _in_turn(work, samples, _Told(stage, len(samples), on_event))
@@ -163,7 +163,7 @@ def _known(dataset: Dataset, kept: ContentCache) -> dict[str, _Read]:
         except OSError:
             return ""
 
-    contents = list(_for_each(content, dataset.samples, "reading pictures", ignore))
+    contents = list(for_each(content, dataset.samples, "reading pictures", ignore))
     found = kept.get(contents)
     return {
         sample.name: _Read.from_bytes(content, found[content])

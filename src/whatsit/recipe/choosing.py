@@ -80,6 +80,7 @@ def _usual(wishes: Wishes, facts: Facts, weights: WeightsFile | None, device: st
         start_size=0,
         start_share=0.0,
         views=1,
+        short_batch_size=None,
         stored="float32",
         patience=patience("default", epochs),
         device=device,

@@ -26,22 +26,19 @@ FROM_SCRATCH = ("fast", "accurate", "tutorial")
 
 TINY = 64  # pixels: up to here a picture is shown to the network about as it is
 
-# The compact network's batches on large sets, of which short schedules take half: they need more steps.
-LARGE_BATCH = 1_000
-SHORT = 2  # epochs
+SHORT = 2  # epochs: schedules that need more steps, so smaller batches, than others
 
 Decide = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a recipe depends on: training pictures, classes, their imbalance, and the pictures' usual size.
+    """What a recipe depends on: training pictures, their classes' imbalance, and the pictures' usual size.
 
     smallest and largest are the shortest and the longest side of any picture, in pixels.
     """
 
     n_train: int
-    n_classes: int
     imbalance: float  # pictures of the largest class over those of the smallest
     height: int  # medians, in pixels
     width: int
@@ -63,7 +60,6 @@ def facts_of(dataset: Dataset) -> Facts:
     height, width = (int(n) for n in np.median(dataset.sizes, axis=0))
     return Facts(
         n_train=len(train),
-        n_classes=len(dataset.classes),
         imbalance=max(counts) / min(counts),
         height=height,
         width=width,
@@ -86,10 +82,11 @@ class Recipe:
     schedule    after a warm-up "cosine" or "linear" to zero, or "constant" all the way
     start_size  for the first `start_share` of all steps the network is shown pictures of so many pixels a side, which
                 takes a fraction of the time; 0 shows them as they are from the start
-    views       what the finished network looks at in a picture: 1, itself; 2, its mirror image too; 6, both of them
-                shifted by a pixel to either side of the diagonal too. The file does so by itself
+    views       what the finished network looks at in a picture: 1, itself; 6, its mirror image too, and both of them
+                shifted by a pixel to either side of the diagonal. The file does so by itself
     stored      how the file holds filters and matrices. "float16" rounds them after training, before the network is
                 judged; they are computed with as float32 either way
+    short_batch_size  batches of a schedule that turns out to be SHORT, where a budget decides how long it is
     target      accuracy to reach; training ends early once it is surely reached on validation
     """
 
@@ -124,10 +121,11 @@ class Recipe:
     augmentation: Augmentation
     start_size: int
     start_share: float
-    views: Literal[1, 2, 6]
+    views: Literal[1, 6]
     stored: Literal["float32", "float16"]
     patience: int
     budget: float | None
+    short_batch_size: int | None
     target: float | None
     promise: float
     seed: int
@@ -167,14 +165,12 @@ def with_rate(recipe: Recipe, rate: float) -> Recipe:
 
 def with_epochs(recipe: Recipe, epochs: int) -> Recipe:
     """The recipe with another length, and what follows from it."""
-    batch_size = recipe.batch_size
-    if recipe.optimizer == "muon" and epochs <= SHORT and batch_size == LARGE_BATCH:
-        batch_size //= 2
+    batch_size = (epochs <= SHORT and recipe.short_batch_size) or recipe.batch_size
     return replace(recipe, epochs=epochs, patience=patience(recipe.name, epochs), batch_size=batch_size)
 
 
 # What `to_dict` leaves out where it is None or empty.
-_MAY_BE_NONE = ("weights", "weights_sha256", "budget", "target", "network_args")
+_MAY_BE_NONE = ("weights", "weights_sha256", "budget", "short_batch_size", "target", "network_args")
 STILL = variations("none", mirror=False, tiny=False)
 
 # What plain recipes leave out.
@@ -195,6 +191,7 @@ PLAIN: dict[str, Any] = {
     "start_share": 0.0,
     "views": 1,
     "stored": "float32",
+    "short_batch_size": None,
     "target": None,
     "promise": PROMISE,
     "augmentation": STILL,

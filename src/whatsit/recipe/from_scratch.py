@@ -13,12 +13,13 @@ from typing import Any, Literal
 
 from whatsit.augmentation import Augmentation, variations
 from whatsit.recipe import parts
-from whatsit.recipe.fields import COMPACT, LARGE_BATCH, PLAIN, SHORT, STILL, Decide, Facts, Recipe, patience
+from whatsit.recipe.fields import COMPACT, PLAIN, SHORT, STILL, Decide, Facts, Recipe, patience
 from whatsit.wishes import Wishes
 
 _CIFAR10 = 48_000  # training pictures: all but those for validation
 _FEW = 10_000  # training pictures
 _NARROW = (32, 64, 128)
+_LARGE_BATCH = 1_000
 _RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it by, at the start
 
 
@@ -40,7 +41,6 @@ class _Preset:
     network: dict[str, Any]
     crop: int
     cutout: int
-    views: Literal[1, 2, 6]
     stored: Literal["float32", "float16"]
 
 
@@ -52,7 +52,6 @@ _PRESETS = {
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
         cutout=0,
-        views=6,
         stored="float32",
     ),
     "accurate": _Preset(
@@ -62,7 +61,6 @@ _PRESETS = {
         network={"widths": [128, 384, 448], "depth": 3},
         crop=4,
         cutout=12,
-        views=6,
         stored="float16",
     ),
 }
@@ -92,8 +90,9 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
             "augmentation": _augmentation(preset, facts, size, mirror),
             "start_size": start_size,
             "start_share": preset.coarse if start_size else 0.0,
-            "views": preset.views if mirror else 1,
+            "views": 6 if mirror else 1,
             "stored": preset.stored,
+            "short_batch_size": _batch_size(facts, SHORT) if wishes.budget and not wishes.batch_size else None,
         },
         name=name,
         framework="torch",
@@ -156,7 +155,7 @@ def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
 
 def _batch_size(facts: Facts, epochs: int) -> int:
     """Powers of two that leave 24 steps an epoch on small sets; on large ones short schedules need more steps."""
-    most = LARGE_BATCH // 2 if epochs <= SHORT else LARGE_BATCH
+    most = _LARGE_BATCH // 2 if epochs <= SHORT else _LARGE_BATCH
     return min(most, 1 << int(math.log2(max(16, facts.n_train / 24))))
 
 

@@ -91,7 +91,12 @@ class OpenModel:
 
     def answers(self, prepared: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Probabilities `[N, K]` for pictures that already have the input's geometry, `uint8 [N, h, w, 3]`."""
-        return self.engine.run(prepared)[0]
+        starts = range(0, max(1, len(prepared)), self._full_batch())
+        return np.concatenate([self.engine.run(prepared[i : i + self._full_batch()])[0] for i in starts])
+
+    def _full_batch(self) -> int:
+        height, width = self.manifest.preprocess.size
+        return max(1, _PIXELS_A_BATCH // (height * width))
 
     def _rows(self, pictures: Any, output: int) -> list[NDArray[np.float32]]:
         rows = []
@@ -102,8 +107,7 @@ class OpenModel:
         return rows
 
     def _answered(self, pictures: Iterable[images.Source], on_event: OnEvent) -> Iterator[_Answered]:
-        height, width = self.manifest.preprocess.size
-        full = max(1, _PIXELS_A_BATCH // (height * width))
+        full = self._full_batch()
         batch: list[_Prepared] = []
         for prepared in self._prepared(pictures, on_event):
             batch.append(prepared)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from whatsit import downloads, storage
+from whatsit import storage
 from whatsit.dataset import Dataset, Sample, Split
 from whatsit.errors import DataError
 from whatsit.events import OnEvent
@@ -61,10 +61,12 @@ def load(name: str, data_dir: Path | None, offline: bool, on_event: OnEvent) -> 
     described, folder = PUBLISHED[name], data_dir or own_folder(name)
     places = (folder, folder / described.folder)
     lacking = [archive for archive in described.archives if not files.is_there(archive, places)]
-    if lacking and data_dir is None and downloads.may_connect(offline):
+    if lacking:
+        from whatsit import downloads  # here, so that those who fetch nothing load nothing of the network's
+
+        if data_dir is not None or not downloads.may_connect(offline):
+            raise _not_there(described, lacking, folder, may_be_fetched=data_dir is None)
         _fetch(described, lacking, folder, on_event)
-    elif lacking:
-        raise _not_there(described, lacking, folder, may_be_fetched=data_dir is None)
     hint = _again(described, may_be_fetched=data_dir is None)
     contents = {file: content for archive in described.archives for file, content in files.read(archive, places, hint)}
     samples = tuple(
@@ -133,7 +135,7 @@ def _not_there(described: Published, lacking: list[Archive], folder: Path, may_b
     archives = ", ".join(archive.name for archive in lacking)
     members = ", ".join(file for archive in lacking for file in archive.members)
     if may_be_fetched:
-        hint = f"Without --offline it is fetched. {_without_network(described, folder)}"
+        hint = f"Without --offline or WHATSIT_OFFLINE it is fetched. {_without_network(described, folder)}"
     else:
         hint = f"Fetch {archives} from {described.homes[-1]} and put it there, or leave --data-dir out."
     return DataError(

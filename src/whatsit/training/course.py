@@ -28,17 +28,19 @@ def batches(n: int, batch_size: int, seed: int, epoch: int) -> list[NDArray[np.i
 
 def size_at(step: int, steps: int, recipe: Recipe) -> int | None:
     """Pixels a side that the network is shown at this step, None for all there are."""
-    return recipe.start_size if recipe.start_size and step < recipe.start_share * steps else None
+    return recipe.start_size if step < _coarse_steps(steps, recipe) else None
 
 
 def effort(step: int, steps: int, recipe: Recipe) -> int:
     """What the first `step` steps take, in steps with whole pictures: smaller ones take less in proportion to their
     pixels. Time left is estimated from it."""
-    if not recipe.start_size:
-        return step
     height, width = recipe.preprocess.size
-    coarse = min(step, math.ceil(recipe.start_share * steps))
+    coarse = min(step, _coarse_steps(steps, recipe))
     return round(step - coarse + coarse * recipe.start_size**2 / (height * width))
+
+
+def _coarse_steps(steps: int, recipe: Recipe) -> int:
+    return math.ceil(recipe.start_share * steps) if recipe.start_size else 0
 
 
 def rate_at(step: int, steps: int, recipe: Recipe) -> float:

@@ -7,7 +7,7 @@ import tempfile
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit.dataset import Dataset, Sample, in_parallel
+from whatsit.dataset import Dataset, Sample, for_each
 from whatsit.events import OnEvent
 from whatsit.preprocess import Preprocess
 
@@ -26,6 +26,6 @@ def decode(dataset: Dataset, preprocess: Preprocess, on_event: OnEvent) -> NDArr
     def prepare(sample: Sample) -> NDArray[np.uint8]:
         return preprocess.apply(dataset.picture(sample))
 
-    for index, picture in enumerate(in_parallel(prepare, dataset.samples, "preparing pictures", on_event)):
+    for index, picture in enumerate(for_each(prepare, dataset.samples, "preparing pictures", on_event)):
         pictures[index] = picture
     return pictures

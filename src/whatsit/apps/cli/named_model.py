@@ -31,7 +31,7 @@ def model_options(command: F) -> F:
 def network_options(command: F) -> F:
     """What may be said by hand about a named network and its weights."""
     for option in (
-        click.option("--offline", is_flag=True, envvar="WHATSIT_OFFLINE", help="Fetch nothing."),
+        click.option("--offline", is_flag=True, help="Fetch nothing."),
         click.option("--framework", type=click.Choice(["torch", "keras"]), help="Take the network from this one."),
         click.option("--preprocess", metavar="imagenet|-1..1|...", help="How pictures are scaled for the network."),
         click.option("--network-arg", multiple=True, metavar="NAME=VALUE", help="Argument for the network."),

@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
 def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model: Any) -> None:
     """Open a page on a model: drop a picture, see what it is. Ctrl-C ends it."""
-    if share and model["offline"]:
+    from whatsit import downloads
+
+    if share and not downloads.may_connect(model["offline"]):
         raise OptionError(
             "cannot open a public link without a connection",
-            value="--share with --offline",
+            value="--share with --offline or WHATSIT_OFFLINE",
             accepted="one of the two",
             hint="Leave one of them out.",
         )

@@ -96,8 +96,9 @@ class TorchEngine:
 
     def check_recipe(self, recipe: Recipe, n_classes: int) -> None:
         network = networks.build(recipe, n_classes)
-        for size in {recipe.preprocess.size, (recipe.start_size,) * 2 if recipe.start_size else recipe.preprocess.size}:
-            networks.summary(network, size)
+        networks.summary(network, recipe.preprocess.size)
+        if recipe.start_size:
+            networks.summary(network, (recipe.start_size, recipe.start_size))
 
     def pretrained(self, recipe: Recipe, n_classes: int) -> TorchFitted:
         return _fitted(networks.as_it_came(recipe, n_classes), recipe)
@@ -107,20 +108,20 @@ class TorchEngine:
 
     def plan(self, data: TrainingData, recipe: Recipe, start: Head | None) -> int:
         assert recipe.budget is not None
-        with _deterministic(recipe.seed):
+        with _deterministic(recipe):
             trainer = _Trainer(data, recipe, start, ignore)
             step, judge = trainer.probe()
         steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         return int(recipe.budget / (step * steps + judge))
 
     def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
-        with _deterministic(recipe.seed):
+        with _deterministic(recipe):
             return _Trainer(data, recipe, start, ignore).test_rates()
 
     def fit(
         self, data: TrainingData, recipe: Recipe, start: Head | None, checkpoint: Path, on_event: OnEvent
     ) -> TorchFitted:
-        with _deterministic(recipe.seed):
+        with _deterministic(recipe):
             return _Trainer(data, recipe, start, on_event).fit(checkpoint)
 
 
@@ -347,17 +348,18 @@ def _resident(pictures: Any, targets: Any, device: torch.device) -> tuple[Tensor
 
 
 @contextmanager
-def _deterministic(seed: int) -> Iterator[None]:
+def _deterministic(recipe: Recipe) -> Iterator[None]:
     """Same seed, same machine, same result; PyTorch's global switches are put back afterwards."""
-    before, rng = torch.are_deterministic_algorithms_enabled(), torch.get_rng_state()
+    before, warned = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    gpus = [torch.cuda.current_device()] if recipe.device == "cuda" else []
     settings: Any = torch.utils.deterministic
     filling = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True, warn_only=True)
     settings.fill_uninitialized_memory = False  # nothing here reads what it has not written
-    torch.manual_seed(seed)
     try:
-        yield
+        with torch.random.fork_rng(gpus):
+            torch.manual_seed(recipe.seed)
+            yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before, warn_only=warned)
         settings.fill_uninitialized_memory = filling
-        torch.set_rng_state(rng)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+_MOMENTUM = 0.6  # of filters
+_PLAIN_MOMENTUM = 0.85  # of everything else
 _STEPS = 3  # of Newton and Schulz's iteration; more are no better here
 _QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -19,10 +21,10 @@ class Muon(torch.optim.Optimizer):
     Groups with `filters=True` are such banks; both kinds use Nesterov's momentum.
     """
 
-    def __init__(self, groups: Iterable[dict[str, Any]], momentum: float = 0.6, plain_momentum: float = 0.85) -> None:
+    def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
         super().__init__(groups, {"lr": 0.0, "filters": False})
         for group in self.param_groups:
-            group["momentum"] = momentum if group["filters"] else plain_momentum
+            group["momentum"] = _MOMENTUM if group["filters"] else _PLAIN_MOMENTUM
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]

@@ -63,8 +63,10 @@ class TutorialNetwork(Network):
     def __init__(self, model: nn.Module, n_classes: int, size: tuple[int, int], dropout: float) -> None:
         super().__init__()
         self.features = cast(nn.Module, model.features)
+        self.features.eval()  # pictures of zeros would spoil the statistics of batch norm
         with torch.no_grad():
             maps = self.features(torch.zeros(1, 3, *size))
+        self.features.train()
         self.flatten = nn.Flatten()
         self.dense = nn.Linear(maps[0].numel(), 1024)
         self.relu = nn.ReLU()
@@ -139,7 +141,7 @@ def _own(recipe: Recipe, n_classes: int) -> Network:
 
 def with_views(network: Network, recipe: Recipe) -> Network:
     """The network that looks at every picture as often as the recipe says."""
-    return network if recipe.views == 1 else Averaged(network, recipe.views)
+    return network if recipe.views == 1 else Averaged(network)
 
 
 def _tutorial(model: nn.Module, recipe: Recipe, n_classes: int) -> TutorialNetwork:

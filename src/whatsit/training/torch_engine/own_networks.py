@@ -153,22 +153,19 @@ class Averaged(Network):
     Where classes follow from the embedding by a linear layer, the mean of the embeddings gives the mean of the logits.
     """
 
-    def __init__(self, network: Network, views: int) -> None:
+    def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = network
-        self.views = views
 
     def embed(self, x: Tensor) -> Tensor:
-        looks = [x]
-        if self.views == 6:
-            height, width = x.shape[-2:]
-            wide = functional.pad(x, (1, 1, 1, 1), mode="reflect")
-            looks += [wide[..., :height, :width], wide[..., 2:, 2:]]
+        height, width = x.shape[-2:]
+        wide = functional.pad(x, (1, 1, 1, 1), mode="reflect")
+        looks = [x, wide[..., :height, :width], wide[..., 2:, 2:]]
         looks += [look.flip(-1) for look in looks]
         # All at once: a runtime that meets the filters once need not hold them prepared for each view.
         seen = self.network.embed(torch.cat(looks))
-        seen = seen.reshape(2, self.views // 2, -1, seen.shape[-1]).mean(dim=0)
-        return (seen[0] + seen[1:].mean(dim=0)) / 2 if self.views == 6 else seen[0]
+        plain, up, down = seen.reshape(2, 3, -1, seen.shape[-1]).mean(dim=0)
+        return cast(Tensor, plain / 2 + (up + down) / 4)
 
     def classify(self, embedding: Tensor) -> Tensor:
         return self.network.classify(embedding)
