@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -369,6 +371,24 @@ def test_pretrained_statistics_stay_as_they_were(data: TrainingData, tmp_path: P
         TorchEngine().fit(data, recipe, None, tmp_path / f"{frozen}.pt", ignore)
         after = checkpoint.load(tmp_path / f"{frozen}.pt").best["stages.0.1.running_mean"]
         assert torch.equal(before, after) is frozen
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own")
+@pytest.mark.parametrize(("kept", "least", "most"), [("keep_freed_memory()", 180, 300), ("", 0, 100)])
+def test_memory_that_a_step_frees_stays_for_the_next_one(kept: str, least: int, most: int) -> None:
+    code = f"""
+import numpy as np
+from whatsit.training.torch_engine.memory import keep_freed_memory
+def resident():
+    return int(next(line for line in open("/proc/self/status") if line.startswith("VmRSS")).split()[1]) / 1024
+{kept}
+before = resident()
+a = np.ones(200 * 2**20, np.uint8)
+del a
+print(resident() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True)
+    assert least <= float(done.stdout) <= most
 
 
 @pytest.mark.parametrize(("strict", "warns"), [(False, False), (True, True), (True, False)])

@@ -266,7 +266,7 @@ def serve_curves(folder: Path, host: str, port: int) -> str:
             f"cannot listen on {host}:{port}",
             value=error.msg,
             accepted="a free port and an address of this machine",
-            hint="Choose another one: --port 6007, or --port 0 for any free one.",
+            hint="Name another port, or --port 0 for any free one.",
         ) from None
 
 

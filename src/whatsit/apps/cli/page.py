@@ -75,5 +75,5 @@ def refuse_port_in_use(host: str, port: int) -> None:
                 f"cannot listen on {host}:{port}",
                 value=(error.strerror or str(error)).lower(),
                 accepted="a free port and an address of this machine",
-                hint="Choose another one: --port 7861, or --port 0 for any free one.",
+                hint="Name another port, or --port 0 for any free one.",
             ) from None

@@ -87,7 +87,7 @@ def _listen(host: str, port: int) -> socket.socket:
             f"cannot listen on {host}:{port}",
             value=(error.strerror or str(error)).partition(" (while")[0].lower(),
             accepted="a free port and an address of this machine",
-            hint="Choose another one: --port 7861, or --port 0 for any free one.",
+            hint="Name another port, or --port 0 for any free one.",
         ) from None
 
 
