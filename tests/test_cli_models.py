@@ -153,9 +153,9 @@ def test_what_fetching_says_and_its_code_are_passed_on(command: list[str], place
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
-        "error: cannot get the weights of 'resnet18': got none on this machine, and --offline; accepted: weights in "
-        "the folder WHATSIT_WEIGHTS or in the cache. On a connected machine: whatsit fetch resnet18 --to DIR; then set "
-        "WHATSIT_WEIGHTS=DIR here."
+        "error: cannot get the weights of 'resnet18': got none on this machine, and --offline or WHATSIT_OFFLINE; "
+        "accepted: weights in the folder WHATSIT_WEIGHTS or in the cache. On a connected machine: whatsit fetch "
+        "resnet18 --to DIR; then set WHATSIT_WEIGHTS=DIR here."
     ]
     assert not (places / "cache").exists()
 
