@@ -160,6 +160,15 @@ def test_what_fetching_says_and_its_code_are_passed_on(command: list[str], place
     assert not (places / "cache").exists()
 
 
+@pytest.mark.parametrize("variable", ["", "1"])
+def test_without_a_connection_there_is_no_public_link(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("WHATSIT_OFFLINE", variable)
+    assert main(["serve", "--share", *([] if variable else ["--offline"])]) == 2
+    assert "--share with --offline or WHATSIT_OFFLINE" in capsys.readouterr().err
+
+
 def test_what_is_said_by_hand_reaches_fetch(
     picture: str, places: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -80,6 +80,7 @@ def test_the_python_api_loads_none(tmp_path: Path, make_photos: Callable[..., Pa
         f"clf.score({str(photos)!r})\nwhatsit.Classifier(epochs=1)"
     )
     assert not {name.split(".")[0] for name in loaded} & HEAVY
+    assert not loaded & {"whatsit.downloads", "http.client"}  # it fetches nothing
 
 
 def test_the_test_would_notice() -> None:

@@ -283,6 +283,8 @@ def test_a_budget_leaves_the_length_to_the_clock_but_for_a_target() -> None:
     large = replace(SQUARE, n_train=48_000)
     assert chosen(Wishes(budget=90.0), large).epochs == 30  # the most that could pay; those that fit will be trained
     assert chosen(Wishes(budget=3600.0, target=0.85), large).epochs == 1
+    accurate = Wishes(recipe="accurate")
+    assert chosen(replace(accurate, budget=36_000.0), large).epochs >= chosen(accurate, large).epochs > 30
 
 
 @pytest.mark.parametrize("name", ["fast", "accurate", "tutorial"])
@@ -371,6 +373,7 @@ def test_what_cannot_be_mirrored_is_not_looked_at_mirrored() -> None:
 def test_coarse_pictures_come_first_where_there_is_something_to_leave_out() -> None:
     sizes = {side: chosen(facts=replace(SQUARE, height=side, width=side)).start_size for side in (8, 24, 32, 64)}
     assert sizes == {8: 0, 24: 0, 32: 24, 64: 48}
+    assert (chosen().start_share, chosen(Wishes(recipe="accurate")).start_share) == (0.5, 0.6)
 
 
 def test_margins_grow_with_the_picture() -> None:
