@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,27 @@ def make_photos(tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / root
 
     return make
+
+
+@pytest.fixture
+def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """CIFAR-10's six files with 40 pictures each, whose class is a brightness, in place of the authors' 10,000."""
+    from whatsit.sources.published import PUBLISHED
+
+    folder = tmp_path / "published"
+    folder.mkdir()
+    random = np.random.default_rng(0)
+    known = PUBLISHED["cifar10"]
+    for part in known.parts:
+        records = [
+            bytes([n % 10]) + random.integers(20 * (n % 10), 20 * (n % 10) + 60, 3072, np.uint8).tobytes()
+            for n in range(40)
+        ]
+        (folder / part.files[0]).write_bytes(b"".join(records))
+    archives = tuple(replace(archive, members=dict.fromkeys(archive.members, "")) for archive in known.archives)
+    parts = tuple(replace(part, pictures=40) for part in known.parts)
+    monkeypatch.setitem(PUBLISHED, "cifar10", replace(known, archives=archives, parts=parts))
+    return folder
 
 
 @pytest.fixture

@@ -202,8 +202,6 @@ def test_bad_input_gets_one_clear_line(
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_a_missed_target_is_said_with_its_distance_and_the_model_is_kept(tmp_path: Path) -> None:
     out = tmp_path / "out"
     done = whatsit_("train", "digits", "--target", "0.999", "--epochs", 1, "--out", out, "--json")
@@ -223,6 +221,8 @@ def test_a_reached_target_is_a_success(make_photos: Callable[..., Path], tmp_pat
     assert "with the target reached on validation" in done.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_demo_without_the_page_reaches_its_accuracy(tmp_path: Path) -> None:
     done = whatsit_("demo", "--no-page", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

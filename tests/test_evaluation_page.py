@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from whatsit.evaluation.page import (
     verdict,
 )
 from whatsit.events import Decision, EpochEnded
+from whatsit.training.engine import Stopped
 
 JPEG, PNG = b"\xff\xd8\xff\xe0 jpeg", b"\x89PNG\r\n\x1a\n png"
 VOID = {"meta", "img"}
@@ -255,6 +257,12 @@ def test_the_kept_epoch_is_named(page: Page) -> None:
 )
 def test_the_page_says_why_training_ended(stopped: str, words: str) -> None:
     assert words in Page(made(facts=replace(FACTS, stopped=stopped))).section("learning")
+
+
+@pytest.mark.parametrize("stopped", get_args(Stopped))
+def test_every_end_of_a_training_is_told_in_a_sentence(stopped: str) -> None:
+    learning = Page(made(facts=replace(FACTS, stopped=stopped))).section("learning")
+    assert "It ended early: " not in learning
 
 
 @pytest.mark.parametrize("classes", [3, 8])

@@ -13,10 +13,8 @@ import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 from tiny_model import write_tiny_model
@@ -89,25 +87,6 @@ def test_beer_or_wings_goes_from_folders_to_plotted_predictions(
     assert (tmp_path / "predictions.png").stat().st_size > 5_000
     assert (tmp_path / "runs" / "beer_or_wings" / "report.html").exists()
     assert (tmp_path / "runs" / "beer_or_wings" / "model.keras").exists() == (framework == "keras")
-
-
-@pytest.fixture
-def small_cifar10(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """CIFAR-10's six files with 40 pictures each, whose class is a brightness, in place of the authors' 10,000."""
-    from whatsit.sources.published import PUBLISHED
-
-    random = np.random.default_rng(0)
-    known = PUBLISHED["cifar10"]
-    for part in known.parts:
-        records = [
-            bytes([n % 10]) + random.integers(20 * (n % 10), 20 * (n % 10) + 60, 3072, np.uint8).tobytes()
-            for n in range(40)
-        ]
-        (tmp_path / part.files[0]).write_bytes(b"".join(records))
-    archives = tuple(replace(archive, members=dict.fromkeys(archive.members, "")) for archive in known.archives)
-    parts = tuple(replace(part, pictures=40) for part in known.parts)
-    monkeypatch.setitem(PUBLISHED, "cifar10", replace(known, archives=archives, parts=parts))
-    return tmp_path
 
 
 @pytest.mark.train

@@ -81,11 +81,13 @@ def test_a_misspelt_name_gets_a_suggestion() -> None:
 
 
 def test_what_is_wrong_with_a_folder_keeps_its_own_hint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "digits").mkdir()
+    (tmp_path / "cifar10").mkdir()
+    (tmp_path / "cifar10" / "data_batch_1.bin").write_bytes(b"")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError) as caught:
-        open_data("digits")
+        open_data("cifar10")
     assert "one folder per class" in caught.value.hint
+    assert "with its files in that folder: --data-dir cifar10" in caught.value.hint
 
 
 def test_no_name_is_not_the_current_folder(make_photos: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -96,7 +98,8 @@ def test_no_name_is_not_the_current_folder(make_photos: Callable[..., Path], mon
 
 
 def test_every_name_is_documented() -> None:
-    assert all(loader.__doc__ for loader in NAMED.values())
+    page = (Path(__file__).parents[1] / "docs" / "data_sets.md").read_text("utf-8")
+    assert [name for name in NAMED if f"| `{name}` |" not in page] == []
 
 
 # ---- published data sets, small ones of the true form

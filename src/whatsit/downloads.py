@@ -185,6 +185,7 @@ def _response(url: str, headers: dict[str, str]) -> http.client.HTTPResponse:
 
 
 def _receive(answer: _Answer, part: Path, name: str, on_event: OnEvent) -> None:
+    os.utime(part)  # to look the host up and be answered may have taken minutes
     with part.open("r+b") as file:
         file.seek(answer.begins)
         file.truncate()
@@ -229,8 +230,8 @@ def _check(url: str, part: Path, algorithm: str, expected: str | None, error: ty
 
 
 def _digest(part: Path, algorithm: str) -> str:
-    with part.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    with part.open("rb") as file:  # MD5 finds damage here, no attackers: some systems want that said
+        return hashlib.file_digest(file, lambda: hashlib.new(algorithm, usedforsecurity=False)).hexdigest()
 
 
 def _empty(part: Path) -> None:

@@ -142,7 +142,7 @@ class Classifier(OpenModel):
         if isinstance(data, Dataset):
             return data
         named = data if isinstance(data, str) else Path(data)
-        data_dir = self._options.get("data_dir") if named in sources.NAMED else None
+        data_dir = self._options.get("data_dir") if str(named) in sources.NAMED else None
         offline = bool(self._options.get("offline"))
         return sources.open_data(named, data_dir=Path(data_dir) if data_dir else None, offline=offline)
 

@@ -6,7 +6,8 @@ open -> read -> split -> examine -> choose a recipe -> learn -> calibrate -> exp
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -18,8 +19,8 @@ import numpy as np
 from whatsit import catalogue, dataset, doctor, modelfile, pretrained, run_report, sources, storage, weights
 from whatsit.catalogue import Framework
 from whatsit.dataset import SPLITS, Dataset
-from whatsit.errors import DataError, MissingExtraError, WeightsError
-from whatsit.evaluation import Calibration, Report, calibrate, plots
+from whatsit.errors import DataError, MissingExtraError, OutputError, WeightsError
+from whatsit.evaluation import Calibration, Report, calibrate
 from whatsit.evaluation.calibration import softmax
 from whatsit.events import Decision, Event, Finished, Notice, OnEvent, ignore
 from whatsit.learning import GetEngine, Learned, Settle, learn
@@ -86,10 +87,12 @@ def train(
     started = time.perf_counter() if started is None else started
     decisions: list[Decision] = []
     tell = _both(on_event, lambda event: decisions.append(event) if isinstance(event, Decision) else None)
+    if isinstance(data, Dataset):
+        data_dir = None  # nothing is looked for
 
     if resume and out is not None and RunFolder(out).has_recipe():
         run = RunFolder(out)
-        samples, recipe, origin = _open_again(run, data, wishes, data_dir, tell)
+        samples, recipe, origin = _open_again(run, data, classes, wishes, data_dir, tell)
         for what, why in origin.decisions:
             tell(Decision(what, why))
         fresh = False
@@ -120,18 +123,19 @@ def train(
         origin = Origin(found_at, where, samples.classes, samples.fingerprint, __version__, made)
         run.write_start(origin, settled, samples)
         if test is not None:
-            plots.rate_test_png(test.rates, test.losses, settled.learning_rate, run.rate_test)
+            run.write_rate_test(test.rates, test.losses, settled.learning_rate)
 
     if not run.has_recipe():
         settle(recipe)
     pretrained_on = _weights_origin(recipe)
-    learned = _learn(get_engine, samples, recipe, run, settle, tell, fresh)
-    calibration = calibrate(learned.validation_logits, samples.part("validation").targets(), recipe.promise)
-    tell(_calibrated(calibration))
-    report = _export_and_judge(learned, pretrained_on, calibration, samples, run, tell)
-    seconds = time.perf_counter() - started
-    run_report.write(run, samples, report, learned.fitted, calibration, learned.recipe, decisions, seconds)
-    run.tidy()
+    with _resumable(run):
+        learned = _learn(get_engine, samples, recipe, run, settle, tell, fresh)
+        calibration = calibrate(learned.validation_logits, samples.part("validation").targets(), recipe.promise)
+        tell(_calibrated(calibration))
+        report = _export_and_judge(learned, pretrained_on, calibration, samples, run, tell)
+        seconds = time.perf_counter() - started
+        run_report.write(run, samples, report, learned.fitted, calibration, learned.recipe, decisions, seconds)
+        run.tidy()
     on_event(Finished(f"{run.model} holds the classifier, {run.report} what was measured"))
     return Trained(
         folder=run.path,
@@ -219,6 +223,7 @@ def _choose(wishes: Wishes, found: WeightsFile | None, samples: Dataset, tell: O
 def _open_again(
     run: RunFolder,
     data: str | Path | Dataset | None,
+    classes: Sequence[str] | None,
     wishes: Wishes | None,
     data_dir: Path | None,
     tell: OnEvent,
@@ -226,6 +231,7 @@ def _open_again(
     """The data and recipe of a run that was broken off; both must be what they were, though the data may have moved."""
     origin, recipe = run.read_recipe()
     run.refuse_other_wishes(recipe, wishes)
+    run.refuse_other_classes(origin, classes)
     if recipe.weights and weights.describe(Path(recipe.weights)).sha256 != recipe.weights_sha256:
         raise WeightsError(
             f"cannot resume the run '{run.path}'",
@@ -233,12 +239,11 @@ def _open_again(
             accepted="the weights it was started with",
             hint="Put the file back, or train again in a new folder.",
         )
-    where = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
     offline = bool(wishes and wishes.offline)
     # A name means no folder called so, such as the run's own: of folders the whole path is noted.
     if data in (None, origin.data) and origin.data in sources.NAMED:
-        data = sources.open_named(origin.data, origin.classes, where, offline, tell)
-    samples = prepare(origin.data if data is None else data, origin.classes, tell, where, offline)
+        data = _named_again(origin, data_dir, offline, tell)
+    samples = prepare(origin.data if data is None else data, origin.classes, tell, data_dir, offline)
     if samples.fingerprint != origin.fingerprint:
         raise DataError(
             f"cannot resume the run '{run.path}'",
@@ -247,6 +252,28 @@ def _open_again(
             hint="Pictures or labels have changed since; train again in a new folder.",
         )
     return samples, recipe, origin
+
+
+def _named_again(origin: Origin, data_dir: Path | None, offline: bool, tell: OnEvent) -> Dataset:
+    """A named data set, from where its files were at the start unless they are said to be elsewhere now."""
+    where = data_dir or (Path(origin.data_dir) if origin.data_dir else None)
+    try:
+        return sources.open_named(origin.data, origin.classes, where, offline, tell)
+    except DataError as error:
+        if data_dir is None and where is not None:
+            error.hint = "The run was started with the files there. Say where they are now: --data-dir FOLDER"
+        raise
+
+
+@contextmanager
+def _resumable(run: RunFolder) -> Iterator[None]:
+    """On a full disk, what was learned until then is still there: say how to go on with it."""
+    try:
+        yield
+    except OutputError as error:
+        if run.checkpoint.exists():
+            error.hint = f"Free some space, then go on: whatsit train --resume {run.path}"
+        raise
 
 
 def _learn(
@@ -417,10 +444,10 @@ def _named(data: str | Path | Dataset | None) -> str | Path | Dataset:
 
 def _where(data: str | Path | Dataset | None, data_dir: Path | None) -> str:
     """What finds the data again from any folder. With `data_dir` it is a name, also where a folder is called so."""
-    if data_dir is not None:
-        return str(data)
     if isinstance(data, Dataset):
         return f"in memory: {data.name}"
+    if data_dir is not None:
+        return str(data)
     return str(Path(str(data)).resolve()) if Path(str(data)).exists() else str(data)
 
 

@@ -24,7 +24,10 @@ from whatsit.recipe import for_pretrained
 from whatsit.training.engines import engine_of
 from whatsit.weights import Wanted, WeightsFile
 
+_IN_CACHE = storage.elsewhere("set WHATSIT_CACHE to a folder with room")
 
+
+@_IN_CACHE
 def locate(
     name: str,
     framework: Framework | None = None,
@@ -41,6 +44,7 @@ def locate(
     return _complete(_found(wanted, offline, on_event, " Or learn without: --model small"), wanted)
 
 
+@_IN_CACHE
 def model_file(wanted: Wanted, offline: bool = False, on_event: OnEvent = ignore, golden: Path | None = None) -> Path:
     """The model file of a pretrained network, from the cache or made there: ImageNet's labels, published geometry.
 
@@ -58,6 +62,7 @@ def model_file(wanted: Wanted, offline: bool = False, on_event: OnEvent = ignore
     return path
 
 
+@storage.elsewhere("choose another folder with --to")
 def prepare(wanted: Wanted, into: Path, offline: bool = False, on_event: OnEvent = ignore) -> Path:
     """Put the weights and their description into a folder, for WHATSIT_WEIGHTS on a machine without a connection.
 

@@ -20,6 +20,7 @@ import csv
 import io
 import shutil
 import sys
+import time
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -96,6 +97,15 @@ class RunFolder:
         storage.write_whole(self.split, _csv(("path", "label", "split", "sha256"), rows))
         storage.write_whole(self.recipe, tomli_w.dumps({"run": asdict(origin), "recipe": recipe.to_dict()}))
 
+    def refuse_other_classes(self, origin: Origin, classes: Sequence[str] | None) -> None:
+        if classes is not None and tuple(classes) != origin.classes:
+            raise OptionError(
+                f"cannot resume the run '{self.path}' with other classes",
+                value=", ".join(classes),
+                accepted=f"{', '.join(origin.classes)}, as it was started",
+                hint="Leave --classes out, or train again in a new folder.",
+            )
+
     def refuse_other_wishes(self, recipe: Recipe, wishes: Wishes | None) -> None:
         """A resumed run keeps its recipe; asking for another one is a mistake worth saying."""
         if wishes is None:
@@ -161,6 +171,10 @@ class RunFolder:
         with storage.beside(self.curves) as part:
             plots.learning_curves_png(history, part)
 
+    def write_rate_test(self, rates: Sequence[float], losses: Sequence[float], chosen: float) -> None:
+        with storage.beside(self.rate_test) as part:
+            plots.rate_test_png(rates, losses, chosen, part)
+
     def tidy(self) -> None:
         """Remove what only the way there needed, and what a killed process left half-written. The checkpoint stays."""
         self.candidate.unlink(missing_ok=True)
@@ -219,28 +233,44 @@ class _Board:
     def __init__(self, folder: Path) -> None:
         _leave_tensorflow_out()
         try:
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError:
             raise MissingExtraError("write TensorBoard curves", module="tensorboard", extra="train") from None
-        self._new_writer, self._folder = EventFileWriter, folder
-        self._writers: dict[str, EventFileWriter] = {}
+        self._record_writer, self._folder = RecordWriter, folder
+        self._writers: dict[str, RecordWriter] = {}
 
     def write(self, epoch: EpochEnded) -> None:
-        """The two parts as two runs of the same tags, so that TensorBoard draws them into one chart."""
+        """The two parts as two runs of the same tags, so that TensorBoard draws them into one chart.
+
+        Raises OutputError.
+        """
         values: dict[str, dict[str, float]] = {
             "train": {"loss": epoch.train_loss, "accuracy": epoch.train_accuracy, "learning_rate": epoch.learning_rate},
             "validation": {"loss": epoch.validation_loss, "accuracy": epoch.validation_accuracy},
         }
-        if not self._writers:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._writers = {part: self._new_writer(str(self._folder / part)) for part in values}
-        for part, scalars in values.items():
-            self._writers[part].add_event(_scalars(scalars, epoch.epoch))
-            self._writers[part].flush()
+        try:
+            if not self._writers:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._writers = {part: self._new_writer(self._folder / part) for part in values}
+            for part, scalars in values.items():
+                self._writers[part].write(_scalars(scalars, epoch.epoch))
+                self._writers[part].flush()
+        except OSError as error:
+            raise storage.cannot_write(self._folder, error) from None
 
     def close(self) -> None:
         for writer in self._writers.values():
-            writer.close()
+            with contextlib.suppress(OSError):  # what a full disk did not take has been said
+                writer.close()
+
+    def _new_writer(self, folder: Path) -> Any:
+        """TensorBoard's own writer of event files does the same in a thread, which prints a traceback when it fails."""
+        from tensorboard.compat.proto.event_pb2 import Event as BoardEvent
+
+        folder.mkdir(parents=True)
+        writer = self._record_writer((folder / f"events.out.tfevents.{time.time():.0f}").open("wb"))
+        writer.write(BoardEvent(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+        return writer
 
 
 def serve_curves(folder: Path, host: str, port: int) -> str:
@@ -285,14 +315,13 @@ def _leave_tensorflow_out() -> None:
     sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
 
 
-def _scalars(values: dict[str, float], step: int) -> Any:
-    import time
-
+def _scalars(values: dict[str, float], step: int) -> bytes:
     from tensorboard.compat.proto.event_pb2 import Event as BoardEvent
     from tensorboard.compat.proto.summary_pb2 import Summary
 
     rows = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-    return BoardEvent(wall_time=time.time(), step=step, summary=Summary(value=rows))
+    event = BoardEvent(wall_time=time.time(), step=step, summary=Summary(value=rows))
+    return bytes(event.SerializeToString())
 
 
 def _weights(wishes: Wishes) -> str | None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from whatsit.errors import OutputError
 
 _ELSEWHERE = "choose another place with --out"
-_ABANDONED = 120.0  # seconds without a byte, after which nobody works on a part any more
+_ABANDONED = 600.0  # seconds without a byte, after which nobody works on a part any more
 
 
 @contextmanager
@@ -37,6 +37,16 @@ def beside(path: Path) -> Iterator[Path]:
         raise cannot_write(path, error) from None
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def elsewhere(hint: str) -> Iterator[None]:
+    """What to do instead, where what the block does cannot be written: not every place is chosen with --out."""
+    try:
+        yield
+    except OutputError as error:
+        error.hint = f"Free some space, or {hint}."
+        raise
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from whatsit.errors import MissingExtraError
+from whatsit.errors import MissingExtraError, OptionError
 from whatsit.runtime.open_model import OpenModel
 
 
@@ -20,8 +20,9 @@ def serve(
 ) -> None:
     """Open a page on a model, with pictures or folders to click, until Ctrl-C.
 
-    Raises ServerError, MissingExtraError.
+    Raises ServerError, MissingExtraError, and OptionError for `share` where WHATSIT_OFFLINE is set.
     """
+    refuse_share_offline(share)
     try:
         from whatsit.apps.web.page import Page
     except ImportError as error:
@@ -29,3 +30,15 @@ def serve(
     with Page(model, [Path(example) for example in examples]) as page, page.open(host, port, share) as running:
         print(f"The page is at {running} (Ctrl-C ends it)", flush=True)
         running.wait()
+
+
+def refuse_share_offline(share: bool, offline: bool = False) -> None:
+    from whatsit import downloads
+
+    if share and not downloads.may_connect(offline):
+        raise OptionError(
+            "cannot open a public link without a connection",
+            value="--share with --offline or WHATSIT_OFFLINE",
+            accepted="one of the two",
+            hint="Leave one of them out.",
+        )

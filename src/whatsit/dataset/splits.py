@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from whatsit.dataset.near_duplicates import connected
-from whatsit.dataset.samples import SHARE, Dataset, Moved, Sample, Split
+from whatsit.dataset.samples import Dataset, Moved, Sample, Split
 from whatsit.errors import DataError, OptionError
 
 _CARVABLE: tuple[Split, ...] = ("test", "validation")
@@ -242,4 +242,4 @@ def _fill(dataset: Dataset, units: list[_Unit], split: Split, wanted: int) -> No
             )
 
 
-__all__ = ["SHARE", "by_counts", "check_share", "complete", "fewest", "small_classes"]
+__all__ = ["by_counts", "check_share", "complete", "fewest", "small_classes"]

@@ -48,6 +48,7 @@ _ENDINGS = {
     "interrupted": "It was interrupted; the best epoch until then was kept.",
     "early stopping": "It stopped early because the validation pictures no longer gained from it.",
     "budget": "It stopped because its time was used up.",
+    "target": "It ended early because the validation pictures had reached the target.",
 }
 
 
@@ -60,7 +61,7 @@ class RunFacts:
     recipe         every choice of the run; may be nested
     network_table  plain monospaced text
     seconds        the whole run
-    stopped        why training ended before its last epoch ("interrupted", "early stopping", "budget"), or None
+    stopped        why training ended before its last epoch ("interrupted", "early stopping", ...), or None
     software       versions and hardware
     batch          (name, label) of some training pictures, to show what the classifier learns from
     """

@@ -46,8 +46,8 @@ class _Preset:
 
 _PRESETS = {
     "fast": _Preset(
-        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.935, 12)),
-        usual=12,
+        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.94, 14)),
+        usual=14,
         coarse=0.5,
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
@@ -100,7 +100,7 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
         finetune="all",
         last_layers="linear",
         model=COMPACT,
-        network_args={**_network(preset, facts, decide), **wishes.network_args},
+        network_args=_network(preset, wishes, facts, decide),
         weights=None,
         weights_sha256=None,
         scaling="-1..1",
@@ -145,12 +145,13 @@ def _most(preset: _Preset, facts: Facts) -> int:
     return max(preset.usual, 30 if facts.n_train >= 1_000 else 60)
 
 
-def _network(preset: _Preset, facts: Facts, decide: Decide) -> dict[str, Any]:
+def _network(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> dict[str, Any]:
     """On small sets wide layers cost more than they see: Muon's part of a step does not shrink with the batch."""
-    if facts.n_train >= _FEW:
-        return preset.network
+    arguments = {**preset.network, **wishes.network_args}
+    if facts.n_train >= _FEW or "widths" in wishes.network_args:
+        return arguments
     decide(f"widths {', '.join(map(str, _NARROW))}", f"{facts.n_train:,} training pictures do not fill wider layers")
-    return {**preset.network, "widths": list(_NARROW)}
+    return {**arguments, "widths": list(_NARROW)}
 
 
 def _batch_size(facts: Facts, epochs: int) -> int:

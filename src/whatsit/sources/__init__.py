@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,7 +47,7 @@ def open_data(
     if data_dir is not None:
         raise DataError(
             f"cannot look for '{name}' in '{data_dir}'",
-            value="data without files there",
+            value="a folder or file of your own" if exists else "no data set that is known by this name",
             accepted=f"--data-dir with one of: {', '.join(NAMED)}",
             hint=did_you_mean(name, NAMED) or "Name the folder or CSV itself, and leave --data-dir out.",
         )
@@ -55,6 +56,8 @@ def open_data(
     except DataError as error:
         if not exists:
             error.hint = did_you_mean(name, NAMED) or error.hint
+        elif name in NAMED:
+            error.hint = f"{error.hint} Or, for the data set '{name}' with its files in that folder: --data-dir {name}"
         raise
 
 
@@ -81,31 +84,8 @@ def digits(data_dir: Path | None = None, offline: bool = False, on_event: OnEven
     return Dataset("digits", samples, ())
 
 
-def cifar10(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
-    """60,000 photos of 32x32 pixels, ten classes, 10,000 of them for testing (A. Krizhevsky, 2009)."""
-    return published.load("cifar10", data_dir, offline, on_event)
-
-
-def cifar100(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
-    """60,000 photos of 32x32 pixels, a hundred (fine) classes, 10,000 of them for testing (A. Krizhevsky, 2009)."""
-    return published.load("cifar100", data_dir, offline, on_event)
-
-
-def mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
-    """70,000 handwritten digits of 28x28 grey pixels, 10,000 of them for testing (Y. LeCun and others, 1998)."""
-    return published.load("mnist", data_dir, offline, on_event)
-
-
-def fashion_mnist(data_dir: Path | None = None, offline: bool = False, on_event: OnEvent = ignore) -> Dataset:
-    """70,000 grey pictures of clothes, 28x28 pixels, ten classes, 10,000 of them for testing (Zalando, 2017)."""
-    return published.load("fashion_mnist", data_dir, offline, on_event)
-
-
 NAMED: dict[str, Loader] = {
     "digits": digits,
-    "cifar10": cifar10,
-    "cifar100": cifar100,
-    "mnist": mnist,
-    "fashion_mnist": fashion_mnist,
+    **{name: partial(published.load, name) for name in published.PUBLISHED},
 }
 _ACCEPTED = f"a folder of class folders, a CSV, or one of: {', '.join(NAMED)}"

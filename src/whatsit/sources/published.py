@@ -193,6 +193,7 @@ willow_tree wolf woman worm
 """
 
 PUBLISHED = {
+    # A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009; of cifar100, the hundred fine classes
     "cifar10": Published(
         title="CIFAR-10",
         homes=_TORONTO,
@@ -216,6 +217,7 @@ PUBLISHED = {
         parts=(Part("train", "train", ("train.bin",), 50_000), Part("test", "test", ("test.bin",), 10_000)),
         classes=tuple(_CIFAR100_CLASSES.split()),
     ),
+    # Y. LeCun, L. Bottou, Y. Bengio and P. Haffner, 1998
     "mnist": Published(
         title="MNIST",
         # The authors' own, and PyTorch's copy.
@@ -231,6 +233,7 @@ PUBLISHED = {
         parts=_IDX_PARTS,
         classes=tuple("0123456789"),
     ),
+    # H. Xiao, K. Rasul and R. Vollgraf, arXiv 1708.07747
     "fashion_mnist": Published(
         title="Fashion-MNIST",
         homes=("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),

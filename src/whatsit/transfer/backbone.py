@@ -91,6 +91,7 @@ def _paths(recipe: Recipe, n_classes: int, folder: Path) -> tuple[Path, Path]:
     return folder / f"{name}.onnx", folder / f"{name}.json"
 
 
+@storage.elsewhere("set WHATSIT_CACHE to a folder with room")
 def _make(
     engine: Engine, recipe: Recipe, n_classes: int, pictures: NDArray[np.uint8], graph_path: Path, facts_path: Path
 ) -> None:

@@ -19,6 +19,7 @@ data_dir_option = click.option(
     type=click.Path(path_type=Path),
     help="Folder with the files of a named data set, such as cifar10; nothing is fetched.",
 )
+offline_option = click.option("--offline", is_flag=True, help="Fetch nothing.")
 _SHOWN = 5  # pictures of each finding
 
 
@@ -26,7 +27,7 @@ _SHOWN = 5  # pictures of each finding
 @click.argument("data")
 @click.option("--verbose", "-v", is_flag=True, help="Name every picture of every finding.")
 @data_dir_option
-@click.option("--offline", is_flag=True, help="Fetch nothing.")
+@offline_option
 @click.pass_context
 def check(ctx: click.Context, data: str, verbose: bool, data_dir: Path | None, offline: bool) -> None:
     """Say what is worth knowing about DATA before training: broken, copied, leaking, unbalanced.

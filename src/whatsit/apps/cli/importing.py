@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from whatsit.apps.cli.data import data_dir_option
+from whatsit.apps.cli.data import data_dir_option, offline_option
 from whatsit.apps.cli.terminal import reporter
 from whatsit.errors import OptionError
 
 if TYPE_CHECKING:
+    from whatsit.dataset import Dataset
     from whatsit.events import OnEvent
     from whatsit.importers.said import Said
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--out", type=click.Path(path_type=Path), help="The model file to write (default NAME.onnx here).")
 @click.option("--calibrate", metavar="DATA", help="Labelled pictures to fit the temperature and the threshold on.")
 @data_dir_option
+@offline_option
 @click.option(
     "--golden", type=click.Path(path_type=Path), help="Folder of pictures to keep in the file, to replay anywhere."
 )
@@ -47,6 +49,7 @@ def import_(
     out: Path | None,
     calibrate: str | None,
     data_dir: Path | None,
+    offline: bool,
     golden: Path | None,
 ) -> None:
     """Make a model file of FILE, a classifier from elsewhere: the same answers, checked on pictures.
@@ -55,6 +58,7 @@ def import_(
     --network, a program of torch.export (.pt2), a Teachable Machine .zip, or a Hugging Face folder. Nothing in it is
     ever executed.
     """
+    from whatsit import sources
     from whatsit.importers.said import Said
     from whatsit.wishes import network_arguments
 
@@ -68,24 +72,24 @@ def import_(
             image_size=image_size,
             fit=fit,  # type: ignore[arg-type]  # click has checked it
         )
-        _import(file, said, out, calibrate, data_dir, golden, report)
+        said.check()
+        labelled = None
+        if calibrate is not None:
+            labelled = sources.open_data(calibrate, data_dir=data_dir, offline=offline, on_event=report)
+        _import(file, said, out, labelled, golden, report)
 
 
 def _import(
     file: Path,
     said: Said,
     out: Path,
-    calibrate: str | None,
-    data_dir: Path | None,
+    labelled: Dataset | None,
     golden: Path | None,
     report: OnEvent,
 ) -> None:
-    from whatsit import sources
     from whatsit.events import Finished
     from whatsit.importers import choosing
 
-    said.check()
-    labelled = sources.open_data(calibrate, data_dir=data_dir, on_event=report) if calibrate else None
     brought = choosing.bring(file, said, report)
     from whatsit.importers import calibrating, finish
 

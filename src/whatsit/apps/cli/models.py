@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("pattern", required=False)
-@click.option("--json", "as_json", is_flag=True, help="The same as one JSON array.")
+@click.option("--json", "as_json", is_flag=True, help="The pretrained networks as one JSON array.")
 def models(pattern: str | None, as_json: bool) -> None:
     """List pretrained networks: the dozen that everybody should know, or all that match PATTERN; and what is built in.
 
@@ -31,10 +31,11 @@ def models(pattern: str | None, as_json: bool) -> None:
     whatsit models 'timm:*mobilenet*' those of timm
     whatsit models 'keras:*'          all of Keras
     """
-    from whatsit import catalogue
+    from whatsit import catalogue, named_models
 
     found = _matching(pattern)
-    if not found:
+    built_in = pattern is None or fnmatchcase(named_models.BUILTIN, pattern.lower())
+    if not found and not built_in:
         raise OptionError(
             "cannot find a network of this name",
             value=repr(pattern),
@@ -45,9 +46,10 @@ def models(pattern: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows))
         return
-    _print(rows)
-    if pattern is None:
-        click.echo(f"\n{_built_in()}")
+    if rows:
+        _print(rows)
+    if built_in:
+        click.echo(f"\n{_built_in()}" if rows else _built_in())
 
 
 @click.command()

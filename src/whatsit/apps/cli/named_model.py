@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from whatsit.apps.cli.data import offline_option
 from whatsit.errors import OptionError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def model_options(command: F) -> F:
 def network_options(command: F) -> F:
     """What may be said by hand about a named network and its weights."""
     for option in (
-        click.option("--offline", is_flag=True, help="Fetch nothing."),
+        offline_option,
         click.option("--framework", type=click.Choice(["torch", "keras"]), help="Take the network from this one."),
         click.option("--preprocess", metavar="imagenet|-1..1|...", help="How pictures are scaled for the network."),
         click.option("--network-arg", multiple=True, metavar="NAME=VALUE", help="Argument for the network."),
@@ -61,10 +62,12 @@ def open_model(
     file = named_models.BUILTIN_FILE if model is None else named_models.file_called(model)
     if file is None:
         return OpenModel(_fetched(name, weights, network_arg, preprocess, framework, offline))
-    if weights is not None or network_arg or preprocess is not None or framework is not None:
+    said = {"weights": weights, "network-arg": network_arg, "preprocess": preprocess, "framework": framework}
+    given = [f"--{option}" for option, value in said.items() if value not in (None, ())]
+    if given:
         raise OptionError(
             f"cannot change the model file '{name}'",
-            value="--weights, --network-arg, --preprocess or --framework",
+            value=" and ".join(given),
             accepted="these options beside the name of a network",
             hint="Leave them out, or name the network with -m: whatsit models",
         )

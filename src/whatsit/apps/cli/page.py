@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whatsit.apps.cli.named_model import model_options, open_model
-from whatsit.errors import MissingExtraError, OptionError, ServerError
+from whatsit.errors import MissingExtraError, ServerError
 
 if TYPE_CHECKING:
     from whatsit.runtime import OpenModel
@@ -29,15 +29,9 @@ if TYPE_CHECKING:
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
 def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model: Any) -> None:
     """Open a page on a model: drop a picture, see what it is. Ctrl-C ends it."""
-    from whatsit import downloads
+    from whatsit.apps import serving
 
-    if share and not downloads.may_connect(model["offline"]):
-        raise OptionError(
-            "cannot open a public link without a connection",
-            value="--share with --offline or WHATSIT_OFFLINE",
-            accepted="one of the two",
-            hint="Leave one of them out.",
-        )
+    serving.refuse_share_offline(share, model["offline"])
     refuse_missing_page()
     refuse_port_in_use(host, port)
     open_page(open_model(**model), examples, host, port, share)

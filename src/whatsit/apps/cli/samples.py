@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from whatsit.apps.cli.answers import refuse_unwritable
 from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.named_model import model_options, open_model
 from whatsit.apps.cli.terminal import printable, reporter
-from whatsit.errors import DataError, OptionError
+from whatsit.errors import DataError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from whatsit.dataset import Sample
@@ -54,6 +55,7 @@ def show_sample(
     from whatsit.evaluation import plots
     from whatsit.runtime import judging
 
+    _refuse_missing_plots()
     _refuse_other_format(out)
     refuse_unwritable(out)
     opened = open_model(**model)
@@ -83,6 +85,12 @@ def _answered(model: OpenModel, samples: Iterable[Sample]) -> Iterator[Shown]:
             click.echo(printable(f"unreadable: {sample.name}: {prediction.error}"), err=True)
             continue
         yield plots.answered(images.load(sample.source), prediction.label, prediction.score, sample.label)
+
+
+def _refuse_missing_plots() -> None:
+    """Raise MissingExtraError before anything is fetched and answered, not after it."""
+    if find_spec("matplotlib") is None:
+        raise MissingExtraError("draw pictures", module="matplotlib", extra="train")
 
 
 def _refuse_other_format(out: Path) -> None:

@@ -96,15 +96,15 @@ _CURRENT = "."  # what a bare --resume means: the run named by --out
 @click.option(
     "--budget",
     metavar="TIME",
-    help="Time for training, such as 90s, 5m or 1.5h; sets the number of epochs (at least one), of fine-tuning too. "
-    "Reading and judging come on top.",
+    help="Time for training, such as 90s, 5m or 1.5h; sets the number of epochs, at least one from scratch, and of "
+    "fine-tuning as many as fit. Reading and judging come on top.",
 )
 @click.option(
     "--target",
     type=float,
     metavar="ACCURACY",
-    help="Accuracy to reach, such as 0.9: training ends once validation is a standard error above it, fast chooses "
-    "its length by it, and the exit code is 3 if the test pictures miss it.",
+    help="Accuracy to reach, such as 0.9: fast chooses its length by it, training ends once "
+    "validation is a standard error above it, and the exit code is 3 if the test pictures miss it.",
 )
 @click.option("--seed", type=int, help="Same seed, same machine, same result (default 0).")
 @click.option("--device", help="cpu, cuda or auto (default).")
@@ -213,9 +213,13 @@ def _refuse_missed_target(trained: Trained) -> None:
 
 
 def _more(trained: Trained) -> str:
+    if trained.stopped == "interrupted":
+        return f"Go on with it: whatsit train --resume {trained.folder}"
     if trained.stopped == "target":
         return "Validation had it: ask for a little more than you need."
-    if trained.stopped is None and trained.epochs:
+    if not trained.epochs:
+        return "Let the whole network learn: --finetune all, or for some time: --budget 10m"
+    if trained.stopped is None:
         return f"A longer training may get there: --epochs {2 * trained.epochs}, without --budget"
     return "More pictures, or a longer training, may get there."
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,8 +35,10 @@ class State:
 
 def save(path: Path, state: State) -> None:
     data = {**vars(state), "history": [asdict(epoch) for epoch in state.history]}
+    whole = io.BytesIO()  # given a file, PyTorch reports a full disk as an error of its own, with a traceback
+    torch.save(data, whole)
     with storage.beside(path) as part:
-        torch.save(data, part)
+        part.write_bytes(whole.getbuffer())
 
 
 def load(path: Path) -> State:

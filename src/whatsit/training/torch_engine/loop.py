@@ -108,20 +108,20 @@ class TorchEngine:
 
     def plan(self, data: TrainingData, recipe: Recipe, start: Head | None) -> int:
         assert recipe.budget is not None
-        with _deterministic(recipe):
+        with _deterministic(recipe), memory.freed_memory_kept():
             trainer = _Trainer(data, recipe, start, ignore)
             step, judge = trainer.probe()
         steps = course.steps_per_epoch(len(data.train_targets), recipe.batch_size)
         return int(recipe.budget / (step * steps + judge))
 
     def test_rates(self, data: TrainingData, recipe: Recipe, start: Head | None) -> RateTest:
-        with _deterministic(recipe):
+        with _deterministic(recipe), memory.freed_memory_kept():
             return _Trainer(data, recipe, start, ignore).test_rates()
 
     def fit(
         self, data: TrainingData, recipe: Recipe, start: Head | None, checkpoint: Path, on_event: OnEvent
     ) -> TorchFitted:
-        with _deterministic(recipe):
+        with _deterministic(recipe), memory.freed_memory_kept():
             return _Trainer(data, recipe, start, on_event).fit(checkpoint)
 
 
@@ -133,7 +133,6 @@ class _Trainer:
     """One run: the network, its optimiser, and the four levels of the loop."""
 
     def __init__(self, data: TrainingData, recipe: Recipe, start: Head | None, on_event: OnEvent) -> None:
-        memory.keep_freed_memory()
         self.data, self.recipe, self.on_event = data, recipe, on_event
         self.device = torch.device(recipe.device)
         self.pictures, self.targets = _resident(data.train_pictures, data.train_targets, self.device)
