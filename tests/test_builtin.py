@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import json
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ def test_it_knows_ten_things_and_how_well(everyday: OpenModel) -> None:
     assert manifest.labels == TEN
     assert manifest.measured["n"] == 10_000
     assert manifest.measured["accuracy"] >= 0.95
+    assert manifest.calibration["promise"] == 0.99
     assert (manifest.recipe["name"], manifest.data["name"]) == ("accurate", "cifar10")
     assert sum(manifest.data["counts"]["test"].values()) == 10_000
     assert everyday.path.stat().st_size <= 20_000_000
@@ -75,6 +78,39 @@ def test_it_answers_where_no_model_is_named_and_says_so_in_one_line(
     assert "'everyday'" in line
     assert "-m mobilenet_v2" in line
     assert named.err == ""
+
+
+@pytest.mark.parametrize("command", ["evaluate", "show-sample"])
+def test_labelled_pictures_are_judged_by_it_where_no_model_is_named(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if command == "show-sample":
+        pytest.importorskip("matplotlib")
+    (tmp_path / "cat").mkdir()
+    Image.new("RGB", (40, 30), "orange").save(tmp_path / "cat" / "tabby.png")
+    monkeypatch.chdir(tmp_path)
+    assert main([command, "."]) == 0
+    first = capsys.readouterr().err.splitlines()[0]
+    assert all(name in first for name in TEN)
+    assert "'everyday'" in first
+
+
+def test_serve_opens_a_page_on_it_and_says_so_first() -> None:
+    pytest.importorskip("gradio", reason="needs the 'web' extra")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whatsit", "serve", "--port", "0"], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stderr is not None
+        first, second = process.stderr.readline(), process.stderr.readline()
+        assert all(name in first for name in TEN)
+        assert "-m mobilenet_v2" in first
+        address = second.removeprefix("The page is at ").split()[0]
+        with urllib.request.urlopen(address, timeout=20) as answer:
+            assert (answer.status, b"airplane" in answer.read()) == (200, True)
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def test_what_is_none_of_the_ten_is_answered_not_sure(photo: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -170,7 +206,11 @@ def test_making_it_is_the_usual_command_and_a_copy(
     monkeypatch.setattr(sys, "argv", ["builtin.py", *asked])
     script.main()
     (command,) = commands
-    assert command[:6] == ["-m", "whatsit", "train", "cifar10", "--recipe", "accurate"]
+    assert command[:4] == ["-m", "whatsit", "train", "cifar10"]
+    options = dict(itertools.pairwise(command))
+    assert (options["--recipe"], options["--promise"], options["--golden"]) == ("accurate", "0.99", "samples")
+    assert (options["--seed"], options["--out"]) == ("0", "runs/everyday")
+    assert "--resume" in command
     if asked:  # it runs in the project's folder, wherever it was called
         assert command[-2:] == ["--data-dir", str(Path("there").resolve())]
     else:

@@ -11,6 +11,8 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -88,7 +90,7 @@ def test_ctrl_c_ends_with_a_saved_and_judged_model(
     number: signal.Signals, make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
     photos = make_photos(red=20, green=20)
-    process = start("train", photos, "--epochs", 5000, "--out", tmp_path / "out", "--json")
+    process = start("train", photos, "--recipe", "fast", "--epochs", 5000, "--out", tmp_path / "out", "--json")
     wait_for("epoch    2/5000", process)
     process.send_signal(number)
     out, err = process.communicate(timeout=120)
@@ -123,7 +125,7 @@ def test_kill_9_at_five_random_moments_and_resume_gives_the_undisturbed_result(
     import torch
 
     photos = make_photos(red=60, green=60, blue=60)
-    options = ("--epochs", 12, "--image-size", 64, "--seed", 3)
+    options = ("--recipe", "fast", "--epochs", 12, "--image-size", 64, "--seed", 3)
     whole = start("train", photos, *options, "--out", tmp_path / "whole")
     wait_for("of them trained", whole)
     began = time.monotonic()
@@ -212,6 +214,39 @@ def test_a_missed_target_is_said_with_its_distance_and_the_model_is_kept(tmp_pat
     assert done.stderr.splitlines()[-1].startswith("error: the target was not reached: got a test accuracy of ")
     assert f"{points:.2f} points below it; accepted: at least 99.90%. The model is kept." in done.stderr
     assert whatsit_("verify", out / "model.onnx").returncode == 0
+
+
+def test_a_target_alone_chooses_the_length_and_is_missed_or_not(make_photos: Callable[..., Path]) -> None:
+    photos = make_photos(red=30, green=30)
+    for number in range(12):  # nobody can tell these apart
+        (photos / "red" / f"{number:03d}.png").replace(photos / "green" / f"red{number}.png")
+    done = whatsit_("train", photos, "--recipe", "fast", "--target", "0.999", "--out", photos.parent / "out", "--json")
+    assert done.returncode == 3, done.stderr
+    assert "longest; whether it reaches 99.9% will be seen" in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["epochs"] == 60
+
+
+@pytest.mark.parametrize(
+    ("stopped", "epochs", "hint"),
+    [
+        ("interrupted", 2, "whatsit train --resume runs/x"),
+        ("target", 2, "ask for a little more than you need"),
+        (None, 0, "--finetune all"),
+        (None, 3, "--epochs 6, without --budget"),
+        ("budget", 3, "a longer training"),
+        ("early stopping", 3, "More pictures"),
+    ],
+)
+def test_a_missed_target_says_what_may_help(stopped: str | None, epochs: int, hint: str) -> None:
+    from whatsit.apps.cli.training import _refuse_missed_target
+    from whatsit.errors import TargetMissedError
+
+    report = SimpleNamespace(accuracy=0.85)
+    missed = {"report": report, "target": 0.9, "missed_by": 0.05, "folder": Path("runs/x")}
+    with pytest.raises(TargetMissedError) as caught:
+        _refuse_missed_target(cast(Any, SimpleNamespace(stopped=stopped, epochs=epochs, **missed)))
+    assert caught.value.hint.startswith("The model is kept. ")
+    assert hint in caught.value.hint
 
 
 def test_a_reached_target_is_a_success(make_photos: Callable[..., Path], tmp_path: Path) -> None:

@@ -115,6 +115,42 @@ def test_coarse_pictures_are_shown_first(data: TrainingData, tmp_path: Path, mon
     assert shown == [24] * 4 + [32] * 4
 
 
+@pytest.mark.parametrize("bf16", [True, False])
+def test_it_computes_channels_last_and_in_bfloat16_where_that_is_fast(
+    bf16: bool, data: TrainingData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whatsit.training.torch_engine import loop
+    from whatsit.training.torch_engine.own_networks import CompactNetwork
+
+    seen = set()
+    embed = CompactNetwork.embed
+
+    def noting(network: Any, x: Any) -> Any:
+        result = embed(network, x)
+        if network.training:
+            last = torch.channels_last
+            filters = [p for p in network.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
+            lie_so = all(p.is_contiguous(memory_format=last) for p in filters)
+            seen.add((x.is_contiguous(memory_format=last), lie_so, result.dtype == torch.bfloat16))
+        return result
+
+    monkeypatch.setattr(loop, "has_fast_bf16", lambda device: bf16)
+    monkeypatch.setattr(CompactNetwork, "embed", noting)
+    TorchEngine().fit(data, recipe_for(epochs=1), None, tmp_path / "last.pt", ignore)
+    assert seen == {(True, True, bf16)}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_it_learns_stops_and_resumes_on_cuda(data: TrainingData, tmp_path: Path) -> None:
+    recipe = recipe_for(device="cuda")
+    whole = TorchEngine().fit(data, recipe, None, tmp_path / "whole.pt", ignore)
+    assert (whole.logits(data.validation_pictures).argmax(1) == data.validation_targets).mean() > 0.9
+    TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", _CtrlC(7))
+    resumed = TorchEngine().fit(data, recipe, None, tmp_path / "last.pt", ignore)
+    assert np.allclose(resumed.logits(data.validation_pictures), whole.logits(data.validation_pictures), atol=1e-2)
+
+
 def test_where_a_picture_is_cut_out_does_not_depend_on_how_it_is_shifted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Out of the same numbers, 9 shifts and 21 places would leave the same remainder by 3."""
     from whatsit.training.torch_engine import batches

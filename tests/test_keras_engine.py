@@ -396,3 +396,34 @@ def test_the_tutorials_dropout_works_inside_its_convolutions_too() -> None:
     assert network.logits.count_params() == 3 * 32 * 9 + 32 + 32 * 32 * 9 + 32 + 32 * 64 * 9 + 64 + 64 * 64 * 9 + 64 + (
         64 * 128 * 9 + 128 + 128 * 128 * 9 + 128 + 2 * 2 * 128 * 1024 + 1024 + 1024 * 3 + 3
     )
+
+
+def test_the_tutorials_network_is_pytorchs_layer_by_layer() -> None:
+    """The same weights give the same answers, and between the convolutions lies what the tutorial has there."""
+    torch = pytest.importorskip("torch", reason="needs the 'train' extra")
+    from whatsit.training.torch_engine import networks as of_torch
+
+    recipe, _ = choose(Wishes(recipe="tutorial", framework="keras"), Facts(48, 1.0, 16, 16, False), None, "cpu")
+    ours = networks.build(recipe, 3)
+    inner = [(type(layer).__name__, getattr(layer, "rate", None)) for layer in ours.backbone.layers[1:]]
+    assert inner == [("Conv2D", None), ("Conv2D", None), ("MaxPooling2D", None), ("Dropout", 0.25)] * 3
+    assert {layer.rate for layer in ours.logits.layers if isinstance(layer, keras.layers.Dropout)} == {0.5}
+    theirs = of_torch.build(choose(Wishes(recipe="tutorial"), Facts(48, 1.0, 16, 16, False), None, "cpu")[0], 3).eval()
+    convolutions = [layer for layer in ours.backbone.layers if isinstance(layer, keras.layers.Conv2D)]
+    dense = [ours.logits.get_layer("dense"), ours.last]
+    for (name, weight), layer in zip(
+        [(n, p) for n, p in theirs.named_parameters() if n.endswith("weight")], [*convolutions, *dense], strict=True
+    ):
+        kernel = weight.detach().numpy()
+        if kernel.ndim == 4:
+            kernel = kernel.transpose(2, 3, 1, 0)
+        elif layer is dense[0]:  # what is flattened lies as [C, h, w] there, as [h, w, C] here
+            kernel = kernel.reshape(1024, 128, 2, 2).transpose(2, 3, 1, 0).reshape(-1, 1024)
+        else:
+            kernel = kernel.T
+        layer.set_weights([kernel, theirs.get_parameter(name.replace("weight", "bias")).detach().numpy()])
+    x = pixels(size=16)
+    with torch.no_grad():
+        expected = theirs(torch.from_numpy(x.transpose(0, 3, 1, 2) / np.float32(255))).numpy()
+    assert np.abs(expected).max() > 0.01
+    assert np.allclose(ours.logits(x.astype(np.float32), training=False), expected, atol=1e-5)

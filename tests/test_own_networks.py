@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="needs the 'train' extra")
 
-from whatsit.training.torch_engine.networks import TutorialNetwork  # noqa: E402
+from whatsit.recipe import Facts, choose  # noqa: E402
+from whatsit.training.torch_engine.networks import TutorialNetwork, build  # noqa: E402
 from whatsit.training.torch_engine.own_networks import Averaged, CompactNetwork, TutorialCNN  # noqa: E402
+from whatsit.wishes import Wishes  # noqa: E402
 
 
 def pictures(n: int = 6, size: int = 32) -> torch.Tensor:
@@ -95,6 +99,19 @@ def test_the_tutorials_head_leaves_the_statistics_of_the_network_below_alone() -
     network = TutorialNetwork(below, 10, (32, 32), 0.5)
     assert network.features.training
     assert all(torch.equal(value, before[f"features.{name}"]) for name, value in network.features.state_dict().items())
+
+
+def test_the_tutorials_network_starts_as_keras_would_start_it() -> None:
+    torch.manual_seed(0)
+    recipe, _ = choose(Wishes(recipe="tutorial"), Facts(48, 1.0, 32, 32, False), None, "cpu")
+    network = build(recipe, 10)
+    layers = [layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(layers) == 8
+    for layer in layers:
+        area = layer.weight[0][0].numel()
+        bound = math.sqrt(6 / ((layer.weight.shape[0] + layer.weight.shape[1]) * area))
+        assert 0.95 * bound < layer.weight.abs().max() <= bound
+        assert layer.bias is None or not layer.bias.any()
 
 
 def test_the_tutorials_network_is_the_one_of_the_tutorial() -> None:

@@ -178,7 +178,56 @@ def test_a_named_set_is_found_again_by_a_run_folder_of_its_name(
     assert whatsit.train("digits", resume="digits").report.accuracy == trained.report.accuracy
 
 
-def test_data_that_has_moved_is_found_where_it_is_said_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("fitting", "epochs"), [(3, 3), (0, 1), (1000, 60)])
+def test_a_budget_sets_the_epochs_that_fit_into_it(
+    fitting: int, epochs: int, make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whatsit.training.torch_engine import TorchEngine
+
+    seconds: list[float | None] = []
+    monkeypatch.setattr(TorchEngine, "plan", lambda *given: (seconds.append(given[2].budget), fitting)[1])
+    events: list[Event] = []
+    photos = make_photos(red=12, green=12)
+    trained = whatsit.train(photos, budget="60s", out=tmp_path / "out", on_event=events.append)
+    assert seconds == [60.0]
+    assert trained.epochs == epochs
+    assert tomllib.loads((tmp_path / "out" / "recipe.toml").read_text())["recipe"]["epochs"] == epochs
+    said = [event.what for event in events if isinstance(event, Decision)]
+    assert any(what.startswith(f"{epochs} epochs in batches of ") for what in said) is (fitting < 1000)
+
+
+def test_pictures_of_many_sizes_are_brought_to_the_usual_one(make_photos: Callable[..., Path], tmp_path: Path) -> None:
+    photos = make_photos(red=20, green=20)  # 24x24
+    for number, size in enumerate([(20, 20), (60, 24), (32, 50), (300, 200)]):
+        Image.fromarray(coloured("red", 50 + number, 8)).resize(size).save(photos / "red" / f"other{number}.png")
+    said: list[Event] = []
+    trained = whatsit.train(photos, epochs=2, out=tmp_path / "out", on_event=said.append)
+    assert OpenModel(trained.model).manifest.preprocess.size == (24, 24)
+    assert any("sides measure 20 to 300 pixels" in event.why for event in said if isinstance(event, Decision))
+    answers = whatsit.load(trained.model).predict_proba(sorted((photos / "red").glob("other*")))
+    assert answers.shape == (4, 2)
+
+
+@pytest.mark.parametrize("classes", [["red", "green"], ["green", "red", "blue"]])
+def test_a_resumed_run_keeps_its_classes(classes: list[str], make_photos: Callable[..., Path], tmp_path: Path) -> None:
+    photos, out = make_photos(red=12, green=12), tmp_path / "out"
+    whatsit.train(photos, epochs=1, out=out)
+    with pytest.raises(OptionError, match="with other classes") as caught:
+        whatsit.train(photos, classes=classes, out=out, resume=True)
+    assert caught.value.accepted == "green, red, as it was started"
+    whatsit.train(photos, classes=["green", "red"], out=out, resume=True)
+
+
+def test_data_in_memory_is_no_name_whatever_folder_is_given(tmp_path: Path) -> None:
+    whatsit.train(pipeline.sources.open_data("digits"), data_dir=tmp_path, epochs=1, out=tmp_path / "run")
+    told = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())["run"]
+    assert (told["data"], told["data_dir"]) == ("in memory: digits", "")
+
+
+def test_data_that_has_moved_is_found_where_it_is_said_to_be(
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other_photos = make_photos(red=4, green=4)
     stick, other = tmp_path / "stick", tmp_path / "other"
     data = pipeline.sources.digits()
 
@@ -191,8 +240,11 @@ def test_data_that_has_moved_is_found_where_it_is_said_to_be(tmp_path: Path, mon
     monkeypatch.setitem(pipeline.sources.NAMED, "digits", load)
     trained = whatsit.train("digits", data_dir=stick, epochs=1, out=tmp_path / "run")
     stick.rename(other)
-    with pytest.raises(DataError, match="cannot find it"):
+    with pytest.raises(DataError, match="cannot find it") as caught:
         whatsit.train(resume=tmp_path / "run")
+    assert caught.value.hint == "The files were there when the run was started. Where they are now: --data-dir FOLDER"
+    with pytest.raises(DataError, match="cannot use this order"):  # other data is not looked for on the stick
+        whatsit.train(other_photos, resume=tmp_path / "run")
     again = whatsit.train(resume=tmp_path / "run", data_dir=other)
     assert again.report.accuracy == trained.report.accuracy
 

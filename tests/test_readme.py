@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 from conftest import coloured
 from PIL import Image
@@ -51,6 +53,19 @@ def test_the_commands_work_in_their_order_and_then_the_python(reader: Path) -> N
         script = reader / "block.py"
         script.write_text(block)
         run(f"{sys.executable} -W error {script}", reader)
+
+
+def test_every_other_command_it_shows_has_these_options() -> None:
+    """Some fetch or train for hours: only whether whatsit understands them is tried."""
+    from whatsit.apps.cli.main import whatsit as cli
+
+    shown = re.findall(r"^    whatsit (.*?)(?:\s{2,}.*)?$", README, re.MULTILINE)
+    assert len(shown) > 10
+    for line in shown:
+        name, *arguments = shlex.split(line)
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None, line
+        command.make_context(name, arguments)  # raises a UsageError
 
 
 def test_every_file_it_links_to_exists() -> None:

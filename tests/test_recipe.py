@@ -389,6 +389,16 @@ def test_pictures_of_many_sizes_are_brought_to_one_and_it_is_said() -> None:
     assert any("20 to 300 pixels" in decision.why for decision in decisions)
 
 
+def test_widths_that_were_asked_for_are_neither_changed_nor_explained() -> None:
+    recipe, decisions = choose(Wishes(network_args={"widths": [8, 9, 10]}), replace(SQUARE, n_train=500), None, "cpu")
+    assert recipe.network_args == {"widths": [8, 9, 10], "depth": 2}
+    assert not any("widths" in decision.what for decision in decisions)
+    assert chosen(Wishes(network_args={"depth": 3}), replace(SQUARE, n_train=500)).network_args == {
+        "widths": [32, 64, 128],
+        "depth": 3,
+    }
+
+
 @pytest.mark.parametrize("framework", ["torch", "keras"])
 def test_the_cifar10_tutorial_is_followed_to_the_letter(framework: Any) -> None:
     recipe = chosen(Wishes(recipe="tutorial", framework=framework), replace(SQUARE, n_train=48_000))

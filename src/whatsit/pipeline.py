@@ -261,7 +261,7 @@ def _named_again(origin: Origin, data_dir: Path | None, offline: bool, tell: OnE
         return sources.open_named(origin.data, origin.classes, where, offline, tell)
     except DataError as error:
         if data_dir is None and where is not None:
-            error.hint = "The run was started with the files there. Say where they are now: --data-dir FOLDER"
+            error.hint = "The files were there when the run was started. Where they are now: --data-dir FOLDER"
         raise
 
 
