@@ -2,9 +2,9 @@
 
     python scripts/builtin.py [--data-dir DIR]
 
-Takes CIFAR-10 from DIR, or fetches it, and some three and a half hours on two cores. The run stays in runs/everyday; where there
-is one already, it is gone on with: delete it to train anew, as after a change of the recipe. No picture of CIFAR-10
-gets into the model file: what `whatsit verify` replays there are parts of scikit-learn's sample photos.
+Takes CIFAR-10 from DIR, or fetches it, and some three and a half hours on two cores. The run stays in runs/everyday;
+where there is one already, it is gone on with: delete it to train anew, as after a change of the recipe. No picture of
+CIFAR-10 gets into the model file: what `whatsit verify` replays there are parts of scikit-learn's sample photos.
 """
 
 from __future__ import annotations
