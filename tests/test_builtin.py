@@ -31,17 +31,17 @@ def everyday() -> OpenModel:
 
 @pytest.fixture
 def photo(tmp_path: Path) -> str:
-    """A red flower, which is none of the ten things."""
+    """A palace in its garden, which is none of the ten things."""
     sklearn = pytest.importorskip("sklearn.datasets")
-    Image.fromarray(sklearn.load_sample_image("flower.jpg")).save(tmp_path / "flower.jpg")
-    return str(tmp_path / "flower.jpg")
+    Image.fromarray(sklearn.load_sample_image("china.jpg")).save(tmp_path / "china.jpg")
+    return str(tmp_path / "china.jpg")
 
 
 def test_it_knows_ten_things_and_how_well(everyday: OpenModel) -> None:
     manifest = everyday.manifest
     assert manifest.labels == TEN
     assert manifest.measured["n"] == 10_000
-    assert manifest.measured["accuracy"] >= 0.95
+    assert manifest.measured["accuracy"] >= 0.955
     assert manifest.calibration["promise"] == 0.99
     assert (manifest.recipe["name"], manifest.data["name"]) == ("accurate", "cifar10")
     assert sum(manifest.data["counts"]["test"].values()) == 10_000
@@ -72,7 +72,7 @@ def test_it_answers_where_no_model_is_named_and_says_so_in_one_line(
     unnamed = capsys.readouterr()
     assert main([*command, photo, "-m", "everyday"]) == 0
     named = capsys.readouterr()
-    assert "flower.jpg" in unnamed.out
+    assert "china.jpg" in unnamed.out
     (line,) = unnamed.err.splitlines()
     assert all(name in line for name in TEN)
     assert "'everyday'" in line

@@ -228,7 +228,7 @@ def test_the_part_of_a_process_that_died_is_taken_over_and_that_of_a_living_one_
     (tmp_path / ".file.bin.living.part").write_bytes(DATA[:500])
     dead = tmp_path / ".file.bin.dead.part"
     dead.write_bytes(DATA[:300])
-    os.utime(dead, (time.time() - 130,) * 2)
+    os.utime(dead, (time.time() - 630,) * 2)
     assert fetch_on(server, tmp_path / "file.bin").read_bytes() == DATA
     assert server.seen == ["GET /file.bin bytes=300-"]
     assert left(tmp_path) == {"file.bin": DATA, ".file.bin.living.part": DATA[:500]}
