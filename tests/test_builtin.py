@@ -155,6 +155,8 @@ def test_it_is_listed_shown_and_fetched_by_name(capsys: pytest.CaptureFixture[st
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("Built in: everyday, ")
     assert "10,000 test pictures of cifar10" in last
+    assert main(["models", "every*"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == last
     assert main(["show", "everyday", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["labels"] == list(TEN)
     assert main(["fetch", "everyday"]) == 0

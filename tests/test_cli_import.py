@@ -59,6 +59,21 @@ def test_an_imported_file_is_shown_verified_used_and_judged(
     assert main(["evaluate", "-m", "foreign.onnx", str(photos)]) == 0
 
 
+def test_offline_no_data_set_is_fetched_to_calibrate_on(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from whatsit import downloads
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("it connected")
+
+    monkeypatch.setenv("WHATSIT_DATA", str(place / "empty"))
+    monkeypatch.setattr(downloads, "fetch_on", refuse)
+    assert main([*IMPORT, "--calibrate", "cifar10", "--offline"]) == 2
+    assert "Without --offline or WHATSIT_OFFLINE it is fetched" in capsys.readouterr().err
+    assert not (place / "foreign.onnx").exists()
+
+
 def test_a_calibrated_file_says_when_it_is_not_sure(
     place: Path, make_photos: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

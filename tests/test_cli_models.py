@@ -14,7 +14,9 @@ from PIL import Image
 from tiny_model import write_tiny_model
 from tiny_weights import NETWORK, write_tiny_weights
 
+import whatsit
 from whatsit.apps.cli.main import main
+from whatsit.errors import OptionError
 from whatsit.weights import Wanted, describe, find, model_path
 
 pytest.importorskip("timm")
@@ -167,6 +169,12 @@ def test_without_a_connection_there_is_no_public_link(
     monkeypatch.setenv("WHATSIT_OFFLINE", variable)
     assert main(["serve", "--share", *([] if variable else ["--offline"])]) == 2
     assert "--share with --offline or WHATSIT_OFFLINE" in capsys.readouterr().err
+
+
+def test_python_opens_no_public_link_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHATSIT_OFFLINE", "1")
+    with pytest.raises(OptionError, match="public link"):
+        whatsit.serve(whatsit.load(), share=True)
 
 
 def test_what_is_said_by_hand_reaches_fetch(

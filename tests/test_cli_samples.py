@@ -85,6 +85,16 @@ def test_nothing_is_red_where_all_is_right(model: Path, make_photos: MakePhotos,
     assert not has_colour(folder / "sample.png", WRONG)
 
 
+def test_missing_plots_are_said_before_the_work(
+    make_photos: MakePhotos, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    from whatsit.apps.cli import samples
+
+    monkeypatch.setattr(samples, "find_spec", lambda name: None)
+    assert show("-m", "nowhere.onnx", make_photos(red=1)) == 2
+    assert "no module named 'matplotlib'" in capsys.readouterr().err
+
+
 def test_a_seed_draws_the_same_again_and_none_draws_others(
     model: Path, make_photos: MakePhotos, drawn: list[plots.Shown]
 ) -> None:

@@ -20,7 +20,7 @@ from tiny_weights import NETWORK, write_tiny_weights
 
 import whatsit
 from whatsit import catalogue, downloads, weights
-from whatsit.errors import OptionError, WeightsError
+from whatsit.errors import OptionError, OutputError, WeightsError
 from whatsit.events import Event, Progress
 from whatsit.modelfile import verify
 from whatsit.runtime import OpenModel
@@ -54,6 +54,19 @@ def hub(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
     with serving({ON_THE_HUB: tiny.read_bytes()}) as running:
         monkeypatch.setenv("HF_ENDPOINT", running.address)
         yield running
+
+
+def test_a_cache_that_cannot_be_written_to_says_which_variable_moves_it(
+    hub: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("WHATSIT_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError) as caught:
+        pretrained.model_file(Wanted(NAME))
+    assert caught.value.hint == "Free some space, or set WHATSIT_CACHE to a folder with room."
+    with pytest.raises(OutputError) as caught:
+        pretrained.prepare(Wanted(NAME), tmp_path / "file")
+    assert caught.value.hint == "Free some space, or choose another folder with --to."
 
 
 def kept(cache: Path) -> list[str]:
