@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -206,6 +207,20 @@ def test_pictures_of_many_sizes_are_brought_to_the_usual_one(make_photos: Callab
     assert any("sides measure 20 to 300 pixels" in event.why for event in said if isinstance(event, Decision))
     answers = whatsit.load(trained.model).predict_proba(sorted((photos / "red").glob("other*")))
     assert answers.shape == (4, 2)
+
+
+def test_a_disk_that_is_full_from_the_start_leaves_no_run(
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from whatsit import runs, storage
+
+    def full(path: Path, data: bytes | str) -> None:
+        raise storage.cannot_write(path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(runs.storage, "write_whole", full)
+    with pytest.raises(OutputError, match="no space left"):
+        whatsit.train(make_photos(red=12, green=12), epochs=1, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("classes", [["red", "green"], ["green", "red", "blue"]])

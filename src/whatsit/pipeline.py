@@ -117,7 +117,7 @@ def train(
         run = RunFolder.create(out, samples.name)
         fresh = True
 
-    def settle(settled: Recipe, test: RateTest | None = None) -> None:
+    def settle(settled: Recipe, test: RateTest | None) -> None:
         made = tuple((decision.what, decision.why) for decision in decisions)
         where = str(data_dir.resolve()) if data_dir else ""
         origin = Origin(found_at, where, samples.classes, samples.fingerprint, __version__, made)
@@ -125,8 +125,6 @@ def train(
         if test is not None:
             run.write_rate_test(test.rates, test.losses, settled.learning_rate)
 
-    if not run.has_recipe():
-        settle(recipe)
     pretrained_on = _weights_origin(recipe)
     with _resumable(run):
         learned = _learn(get_engine, samples, recipe, run, settle, tell, fresh)
@@ -287,6 +285,8 @@ def _learn(
 ) -> Learned:
     recorder = Recorder(run)
     try:
+        if not run.has_recipe():
+            settle(recipe, None)
         return learn(get_engine, samples, recipe, run.checkpoint, settle, _both(recorder, tell))
     except BaseException:
         if fresh and not run.checkpoint.exists():  # it was stopped before there was anything to resume
