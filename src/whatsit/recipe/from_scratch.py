@@ -46,8 +46,8 @@ class _Preset:
 
 _PRESETS = {
     "fast": _Preset(
-        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.94, 18)),
-        usual=18,
+        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.94, 14)),
+        usual=14,
         coarse=0.5,
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
