@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 FILE = Path(__file__).parents[1] / "benchmarks" / "cifar10_speed.py"
@@ -23,15 +25,20 @@ ANSWERS: dict[str, dict[str, Any]] = {
 
 
 @pytest.fixture
-def compare(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., tuple[list[str], str]]:
-    """compare("fast") gives the sides it ran, in their order, and what it printed; the sides themselves are canned."""
+def script() -> Any:
     spec = importlib.util.spec_from_file_location("cifar10_speed", FILE)
     assert spec is not None
     assert spec.loader is not None
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def compare(
+    script: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., tuple[list[str], str]]:
+    """compare("fast") gives the sides it ran, in their order, and what it printed; the sides themselves are canned."""
     ran: list[str] = []
 
     def run(options: object, what: str, seed: int = 0, epochs: int | None = None) -> dict[str, Any]:
@@ -74,3 +81,17 @@ def test_every_seed_of_fast_is_run_beside_an_epoch_of_keras(compare: Callable[..
     assert "an epoch in 40 s, so 30 in 1200 s" in said
     assert "mean test accuracy 0.9420, standard deviation 0.0000, n 3" in said
     assert said.splitlines()[-1] == "whole command 600 (600 to 600) s, 0.50 (0.50 to 0.50) of Keras's time"
+
+
+def test_what_keras_does_after_an_epoch_is_not_counted(script: Any) -> None:
+    pytest.importorskip("keras")
+
+    class Model:
+        def fit(self, *_: object, callbacks: list[Any], **__: object) -> None:
+            callbacks[0].on_epoch_begin(0)
+            time.sleep(0.05)
+            callbacks[0].on_epoch_end(0)
+            time.sleep(1)
+
+    nothing = np.zeros(0)
+    assert 0.05 <= script._keras_epoch(Model(), nothing, nothing) < 0.9
