@@ -270,13 +270,36 @@ def test_photos_get_the_fast_recipe_only_when_asked_and_are_shrunk() -> None:
     assert chosen(Wishes(recipe="fast", image_size=48), PHOTOS).preprocess.size == (48, 48)
 
 
-@pytest.mark.parametrize(("target", "epochs"), [(0.8, 1), (0.85, 1), (0.9, 4), (0.93, 14), (0.99, 14)])
+@pytest.mark.parametrize(("target", "epochs"), [(0.8, 1), (0.85, 1), (0.9, 4), (0.93, 12), (0.99, 12)])
 def test_a_target_chooses_the_length_of_the_schedule(target: float, epochs: int) -> None:
     facts = replace(SQUARE, n_train=48_000)
     recipe, decisions = choose(Wishes(target=target), facts, None, "cpu")
     assert (recipe.epochs, recipe.target) == (epochs, target)
     why = next(decision.why for decision in decisions if "epochs" in decision.what)
     assert ("longest" in why) is (target == 0.99)
+
+
+@pytest.mark.parametrize(
+    ("wishes", "pictures", "deep"),
+    [
+        (Wishes(), 48_000, True),
+        (Wishes(epochs=8), 48_000, True),
+        (Wishes(epochs=7), 48_000, False),
+        (Wishes(target=0.9), 48_000, False),
+        (Wishes(budget=60.0), 48_000, False),
+        (Wishes(budget=899.0, target=0.94), 48_000, False),
+        (Wishes(budget=900.0), 48_000, True),
+        (Wishes(epochs=100), 9_999, False),
+        (Wishes(epochs=30), 12_800, True),
+        (Wishes(epochs=29), 12_800, False),
+    ],
+)
+def test_a_long_schedule_gets_a_deeper_network_and_wider_shifts(wishes: Wishes, pictures: int, deep: bool) -> None:
+    recipe, decisions = choose(wishes, replace(SQUARE, n_train=pictures), None, "cpu")
+    assert recipe.network_args["depth"] == (3 if deep else 2)
+    if pictures >= 10_000:  # smaller sets are turned and zoomed too
+        assert recipe.augmentation.crop == (4 if deep else 2)
+    assert any("deeper network" in decision.what for decision in decisions) is deep
 
 
 def test_a_budget_leaves_the_length_to_the_clock_but_for_a_target() -> None:
@@ -378,8 +401,9 @@ def test_coarse_pictures_come_first_where_there_is_something_to_leave_out() -> N
 
 def test_margins_grow_with_the_picture() -> None:
     large = replace(SQUARE, n_train=48_000)
-    assert chosen(facts=large).augmentation == Augmentation(True, 0, 0, 0, 0, crop=2, alternate=True)
-    assert chosen(facts=replace(large, height=64, width=64)).augmentation.crop == 4
+    short = Wishes(epochs=1)
+    assert chosen(short, large).augmentation == Augmentation(True, 0, 0, 0, 0, crop=2, alternate=True)
+    assert chosen(short, replace(large, height=64, width=64)).augmentation.crop == 4
     accurate = chosen(Wishes(recipe="accurate"), large)
     assert (accurate.augmentation.crop, accurate.augmentation.cutout, accurate.views) == (4, 12, 6)
 

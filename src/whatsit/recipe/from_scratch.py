@@ -8,7 +8,7 @@ zero on a line. Of our own are the smaller pictures at the start and the batches
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from whatsit.augmentation import Augmentation, variations
@@ -18,6 +18,8 @@ from whatsit.wishes import Wishes
 
 _CIFAR10 = 48_000  # training pictures: all but those for validation
 _FEW = 10_000  # training pictures
+_LONG = 8 * _CIFAR10  # pictures seen in all epochs
+_LONG_BUDGET = 15 * 60.0  # seconds
 _NARROW = (32, 64, 128)
 _LARGE_BATCH = 1_000
 _RATE = 0.24  # of Muon: the share of a filter's length that a step may turn it by, at the start
@@ -33,6 +35,7 @@ class _Preset:
     network     arguments of the compact network
     crop        pixels that a picture of 32 is shifted by, at most; `cutout` likewise
     stored      how the file holds the weights
+    long        what of these is different in a long schedule
     """
 
     lengths: tuple[tuple[float, int], ...]
@@ -42,17 +45,19 @@ class _Preset:
     crop: int
     cutout: int
     stored: Literal["float32", "float16"]
+    long: dict[str, Any] = field(default_factory=dict)
 
 
 _PRESETS = {
     "fast": _Preset(
-        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.94, 14)),
-        usual=14,
+        lengths=((0.85, 1), (0.89, 2), (0.915, 4), (0.94, 12)),
+        usual=12,
         coarse=0.5,
         network={"widths": [64, 256, 256], "depth": 2},
         crop=2,
         cutout=0,
         stored="float32",
+        long={"network": {"widths": [64, 256, 256], "depth": 3}, "crop": 4},
     ),
     "accurate": _Preset(
         lengths=(),
@@ -71,6 +76,9 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
     preset = _PRESETS[name]
     size = wishes.image_size or parts.tiny_size(facts, decide)
     epochs = wishes.epochs or _epochs(preset, wishes, facts, decide)
+    if preset.long and _is_long(epochs, wishes, facts):
+        preset = replace(preset, **preset.long)
+        decide("the deeper network, and wider shifts of the pictures", "a schedule this long gains from both")
     mirror = parts.mirror(wishes, facts, decide)
     start_size = _start_size(size)
     if start_size:
@@ -128,6 +136,13 @@ def _epochs(preset: _Preset, wishes: Wishes, facts: Facts, decide: Decide) -> in
     epochs = min(_most(preset, facts), round(length * max(1.0, _CIFAR10 / facts.n_train)))
     decide(f"{epochs} epochs", why)
     return epochs
+
+
+def _is_long(epochs: int, wishes: Wishes, facts: Facts) -> bool:
+    """Whether so much is seen that a deeper network, and pictures varied more, end better for all that they cost."""
+    if wishes.budget is not None and wishes.budget < _LONG_BUDGET:
+        return False
+    return facts.n_train >= _FEW and epochs * facts.n_train >= _LONG
 
 
 def _length_for(target: float, preset: _Preset) -> tuple[int, str]:

@@ -52,7 +52,8 @@ class CompactNetwork(Network):
 
     A 2x2 convolution that whitens patches and does not learn; three blocks, each of which halves the picture; the
     maximum over what is left. `depth` is the number of 3x3 convolutions in a block: 2, or 3, the last of them around
-    a residual connection. 2.0 million parameters with the usual widths, 8.6 million with 128, 384, 448 and depth 3.
+    a residual connection. 2.0 million parameters with the usual widths, 3.2 million with depth 3, and 8.6 million with
+    widths 128, 384, 448 too.
     """
 
     def __init__(self, n_classes: int, widths: Sequence[int] = (64, 256, 256), depth: int = 2) -> None:
