@@ -302,6 +302,13 @@ def test_a_long_schedule_gets_a_deeper_network_and_wider_shifts(wishes: Wishes, 
     assert any("deeper network" in decision.what for decision in decisions) is deep
 
 
+def test_accurate_is_always_deep_and_does_not_call_that_a_choice() -> None:
+    recipe, decisions = choose(Wishes(recipe="accurate", epochs=1), replace(SQUARE, n_train=48_000), None, "cpu")
+    longer = choose(Wishes(recipe="accurate"), replace(SQUARE, n_train=48_000), None, "cpu")
+    assert (recipe.network_args, recipe.augmentation) == (longer[0].network_args, longer[0].augmentation)
+    assert not any("deeper network" in decision.what for decision in [*decisions, *longer[1]])
+
+
 def test_a_budget_leaves_the_length_to_the_clock_but_for_a_target() -> None:
     large = replace(SQUARE, n_train=48_000)
     assert chosen(Wishes(budget=90.0), large).epochs == 30  # the most that could pay; those that fit will be trained
