@@ -299,14 +299,21 @@ def test_a_long_schedule_gets_a_deeper_network_and_wider_shifts(wishes: Wishes, 
     assert recipe.network_args["depth"] == (3 if deep else 2)
     if pictures >= 10_000:  # smaller sets are turned and zoomed too
         assert recipe.augmentation.crop == (4 if deep else 2)
-    assert any("deeper network" in decision.what for decision in decisions) is deep
+    assert any("third convolution" in decision.what for decision in decisions) is deep
+
+
+def test_a_depth_that_was_asked_for_is_neither_changed_nor_explained() -> None:
+    recipe, decisions = choose(Wishes(network_args={"depth": 2}), replace(SQUARE, n_train=48_000), None, "cpu")
+    assert (recipe.network_args["depth"], recipe.augmentation.crop) == (2, 4)
+    assert any("wider shifts" in decision.what for decision in decisions)
+    assert not any("third convolution" in decision.what for decision in decisions)
 
 
 def test_accurate_is_always_deep_and_does_not_call_that_a_choice() -> None:
     recipe, decisions = choose(Wishes(recipe="accurate", epochs=1), replace(SQUARE, n_train=48_000), None, "cpu")
     longer = choose(Wishes(recipe="accurate"), replace(SQUARE, n_train=48_000), None, "cpu")
     assert (recipe.network_args, recipe.augmentation) == (longer[0].network_args, longer[0].augmentation)
-    assert not any("deeper network" in decision.what for decision in [*decisions, *longer[1]])
+    assert not any("wider shifts" in decision.what for decision in [*decisions, *longer[1]])
 
 
 def test_a_budget_leaves_the_length_to_the_clock_but_for_a_target() -> None:

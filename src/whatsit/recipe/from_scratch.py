@@ -78,7 +78,8 @@ def compact(name: Literal["fast", "accurate"], wishes: Wishes, facts: Facts, dev
     epochs = wishes.epochs or _epochs(preset, wishes, facts, decide)
     if preset.long and _is_long(epochs, wishes, facts):
         preset = replace(preset, **preset.long)
-        decide("the deeper network, and wider shifts of the pictures", "a schedule this long gains from both")
+        deeper = "" if "depth" in wishes.network_args else "a third convolution in each block and "
+        decide(f"{deeper}wider shifts of the pictures", "a schedule this long gains from them")
     mirror = parts.mirror(wishes, facts, decide)
     start_size = _start_size(size)
     if start_size:
