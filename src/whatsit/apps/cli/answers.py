@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from whatsit.runtime import Prediction
     from whatsit.runtime.judging import Evaluation
 
-_COLUMNS = ("path", "label", "score", "top", "unsure", "error")
 _CLASSES = 50  # shown in a table
 
 
@@ -180,11 +179,9 @@ def _write_json(predictions: Iterable[Prediction], file: IO[str]) -> None:
 
 
 def _write_csv(predictions: Iterable[Prediction], file: IO[str]) -> None:
-    writer = csv.DictWriter(file, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    for prediction in predictions:
-        row = prediction.to_row()
-        writer.writerow({**row, "top": json.dumps(row["top"], ensure_ascii=False)})
+    from whatsit.apps import tables
+
+    tables.write_csv(predictions, file)
 
 
 _WRITERS = {"text": _write_text, "json": _write_json, "jsonl": _write_jsonl, "csv": _write_csv}
