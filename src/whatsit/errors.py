@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 class WhatsitError(Exception):
@@ -50,10 +50,20 @@ def _rebuild(kind: type[WhatsitError], what: str, value: object, accepted: str, 
     return error
 
 
+UnreadableKind = Literal["empty", "not a picture", "too many bytes", "too many pixels", "unreadable"]
+
+
 class ImageError(WhatsitError):
-    """A picture that cannot be read; `value` is the reason."""
+    """A picture that cannot be read; `value` is the reason, `kind` what sort of reason that is."""
 
     exit_code = 1
+    kind: UnreadableKind = "unreadable"
+
+    def __init__(
+        self, what: str, *, value: object, accepted: str, hint: str, kind: UnreadableKind = "unreadable"
+    ) -> None:
+        super().__init__(what, value=value, accepted=accepted, hint=hint)
+        self.kind = kind
 
 
 class DataError(WhatsitError):

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from whatsit.errors import ImageError
+from whatsit.errors import ImageError, UnreadableKind
 
 if TYPE_CHECKING:  # Pillow and simplejpeg are imported on first use: listing folders needs neither
     from PIL import Image
@@ -81,15 +81,21 @@ def load(source: Source, *, name: str | None = None, limits: Limits = DEFAULT_LI
     except Exception as error:
         known = error if isinstance(error, _Refusal) else _explain(error, b"")
         what = f"cannot read picture '{name or _name(source)}'"
-        raise ImageError(what, value=known.reason, accepted=known.accepted, hint=known.hint) from error
+        raise ImageError(what, value=known.reason, accepted=known.accepted, hint=known.hint, kind=known.kind) from error
 
 
 class _Refusal(Exception):
     """A reason on its way to `load`, which knows the picture's name."""
 
-    def __init__(self, reason: str, accepted: str = _FORMATS, hint: str = "Replace the file, or leave it out.") -> None:
+    def __init__(
+        self,
+        reason: str,
+        accepted: str = _FORMATS,
+        hint: str = "Replace the file, or leave it out.",
+        kind: UnreadableKind = "unreadable",
+    ) -> None:
         super().__init__(reason)
-        self.reason, self.accepted, self.hint = reason, accepted, hint
+        self.reason, self.accepted, self.hint, self.kind = reason, accepted, hint, kind
 
 
 def _name(source: object) -> str:
@@ -129,14 +135,15 @@ def _read(source: Any, limits: Limits) -> bytes:
         raise _Refusal(f"an object of type {type(source).__name__}", _SOURCES, hint)
     _check_bytes(len(data), limits)
     if not data:
-        raise _Refusal("there is nothing in it: 0 bytes")
+        raise _Refusal("there is nothing in it: 0 bytes", kind="empty")
     return data
 
 
 def _check_bytes(count: int, limits: Limits) -> None:
     if count > limits.max_bytes:
         hint = "Save it smaller or compressed, or raise max_bytes."
-        raise _Refusal(f"{count / 1e6:,.6g} MB or more", f"at most {limits.max_bytes / 1e6:.4g} MB", hint)
+        accepted = f"at most {limits.max_bytes / 1e6:.4g} MB"
+        raise _Refusal(f"{count / 1e6:,.6g} MB or more", accepted, hint, "too many bytes")
 
 
 def _read_file(path: str, limits: Limits) -> bytes:
@@ -278,7 +285,7 @@ def _check_size(size: tuple[int, int], limits: Limits, part: str = "") -> None:
     if pixels > limits.max_pixels:
         reason = f"{pixels / 1e6:,.6g} megapixels ({size[0]} x {size[1]}{part})"
         accepted = f"at most {limits.max_pixels / 1e6:.4g} megapixels"
-        raise _Refusal(reason, accepted, "Scale it down first, or raise max_pixels.")
+        raise _Refusal(reason, accepted, "Scale it down first, or raise max_pixels.", "too many pixels")
 
 
 def _check_header(image: Image.Image, limits: Limits) -> None:
@@ -331,10 +338,12 @@ def _explain(error: Exception, data: bytes) -> _Refusal:
         return _Refusal("it needs more memory than there is", hint="Scale it down first.")
     if bomb := re.search(r"Image size \((\d+) pixels\) exceeds limit of (\d+) pixels", text):
         reason, most = f"{int(bomb[1]) / 1e6:,.6g} megapixels", min(int(bomb[2]), DEFAULT_LIMITS.max_pixels)
-        return _Refusal(reason, f"at most {most / 1e6:.4g} megapixels", "Scale it down first.")
+        return _Refusal(reason, f"at most {most / 1e6:.4g} megapixels", "Scale it down first.", "too many pixels")
     if "cannot identify image file" in text:
         damaged = f"a damaged {kind} file: its header is broken or gives no size"
-        return _Refusal(f"not a picture: it starts with {data[:12]!r}" if kind == "picture" else damaged)
+        if kind == "picture":
+            return _Refusal(f"not a picture: it starts with {data[:12]!r}", kind="not a picture")
+        return _Refusal(damaged)
     if isinstance(error, EOFError) or "truncated" in text.lower():
         return _Refusal(f"the file is cut off after {len(data)} bytes" if data else "the file behind it is cut off")
     return _Refusal(f"damaged {kind} data ({text})" if data else text)

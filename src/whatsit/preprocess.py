@@ -85,7 +85,9 @@ class Preprocess:
             right = min((left + width) * across, image.width)  # rounding must not push it past the edge
             box = (left * across, top * down, right, min((top + height) * down, image.height))
             return np.asarray(image.resize((width, height), resample, box=box))
-        return np.asarray(image.resize(inner, resample).crop((left, top, left + width, top + height)))
+        # As Pillow does it, across and then down, to the pixel; what is cut off at the sides is not resized down.
+        columns = image.resize((inner[0], image.height), resample).crop((left, 0, left + width, image.height))
+        return np.asarray(columns.resize((width, inner[1]), resample).crop((0, top, width, top + height)))
 
     def _before_crop(self, width: int, height: int) -> tuple[int, int]:
         """The width and height to resize to: no side shorter than the crop, and no larger than need be."""

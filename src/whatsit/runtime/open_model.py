@@ -48,6 +48,10 @@ class OpenModel:
         self.manifest = modelfile.read_manifest(self.path)
         self.engine: Engine = OnnxRuntimeEngine(self.path, threads)
 
+    def engine_with(self, threads: int) -> Engine:
+        """Another engine on the same file, with so many threads."""
+        return OnnxRuntimeEngine(self.path, threads)
+
     @property
     def labels(self) -> tuple[str, ...]:
         return self.manifest.labels
@@ -79,7 +83,10 @@ class OpenModel:
             raise OptionError(
                 "cannot show so many labels", value=top, accepted="1 or more", hint="Pass --top 5, for instance."
             )
-        return (self._prediction(answered, top) for answered in self._answered(pictures, on_event))
+        return (
+            self.prediction(name, row if isinstance(row, ImageError) else row[0], top=top, seconds=seconds)
+            for name, row, seconds in self._answered(pictures, on_event)
+        )
 
     def predict_proba(self, pictures: Any) -> NDArray[np.float32]:
         """float32 [N, K], columns in the order of `classes_`. Raises ImageError at the first unreadable picture."""
@@ -93,6 +100,25 @@ class OpenModel:
         """Probabilities `[N, K]` for pictures that already have the input's geometry, `uint8 [N, h, w, 3]`."""
         starts = range(0, max(1, len(prepared)), self._full_batch())
         return np.concatenate([self.engine.run(prepared[i : i + self._full_batch()])[0] for i in starts])
+
+    def prepare(
+        self, source: images.Source, *, name: str | None = None, limits: images.Limits = images.DEFAULT_LIMITS
+    ) -> NDArray[np.uint8]:
+        """One picture as the graph takes it, `uint8 [h, w, 3]`. Raises ImageError."""
+        return self.manifest.preprocess.apply(images.load(source, name=name, limits=limits))
+
+    def prediction(
+        self, name: str, row: NDArray[np.float32] | ImageError, *, top: int = 5, seconds: float = 0.0
+    ) -> Prediction:
+        """What the graph's probabilities `[K]` for a picture say, or why there are none."""
+        row = row if isinstance(row, ImageError) else refuse_no_number(name, row) or row
+        if isinstance(row, ImageError):
+            return Prediction(name, None, None, (), error=str(row.value), seconds=seconds)
+        order = np.argsort(-row, kind="stable")[:top]  # stable: of equal ones the first label, as argmax has it
+        best = tuple((self.labels[i], float(row[i])) for i in order)
+        threshold = self.manifest.threshold
+        unsure = threshold is not None and best[0][1] < threshold
+        return Prediction(name, best[0][0], best[0][1], best, unsure, "low score" if unsure else None, seconds=seconds)
 
     def _full_batch(self) -> int:
         height, width = self.manifest.preprocess.size
@@ -129,7 +155,7 @@ class OpenModel:
         name = os.fsdecode(source) if isinstance(source, str | os.PathLike) else f"picture {number}"
         start = time.perf_counter()
         try:
-            picture: NDArray[np.uint8] | ImageError = self.manifest.preprocess.apply(images.load(source, name=name))
+            picture: NDArray[np.uint8] | ImageError = self.prepare(source, name=name)
         except ImageError as error:
             picture = error
         return _Prepared(name, picture, time.perf_counter() - start)
@@ -145,16 +171,6 @@ class OpenModel:
             else:
                 row = next(rows)
                 yield _Answered(name, refuse_no_number(name, row[0]) or row, seconds + share)
-
-    def _prediction(self, answered: _Answered, top: int) -> Prediction:
-        name, row, seconds = answered
-        if isinstance(row, ImageError):
-            return Prediction(name, None, None, (), error=str(row.value), seconds=seconds)
-        order = np.argsort(-row[0], kind="stable")[:top]  # stable: of equal ones the first label, as argmax has it
-        best = tuple((self.labels[i], float(row[0][i])) for i in order)
-        threshold = self.manifest.threshold
-        unsure = threshold is not None and best[0][1] < threshold
-        return Prediction(name, best[0][0], best[0][1], best, unsure, "low score" if unsure else None, seconds=seconds)
 
 
 def refuse_no_number(name: str, probabilities: NDArray[np.float32]) -> ImageError | None:

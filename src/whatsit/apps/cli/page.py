@@ -9,42 +9,193 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from whatsit.apps.cli.named_model import model_options, open_model
-from whatsit.errors import MissingExtraError, ServerError
+from whatsit.apps.cli.named_model import network_options, open_model
+from whatsit.errors import MissingExtraError, OptionError, ServerError
 
 if TYPE_CHECKING:
+    from whatsit.apps.feedback import Feedback
+    from whatsit.apps.served import Served
     from whatsit.runtime import OpenModel
 
 
 @click.command()
-@model_options
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    metavar="FILE|NAME",
+    help="A model file, such as runs/photos/model.onnx, or a pretrained network, such as mobilenet_v2. May be "
+    "repeated: the page shows the answers side by side. Default: the built-in model, everyday.",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
+@click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on; 0 takes any free one.")
+@click.option("--no-page", is_flag=True, help="Only the interface for programs, described at /docs.")
 @click.option(
     "--examples",
     multiple=True,
     type=click.Path(path_type=Path),
     help="Pictures or folders to click on the page (default: the golden pictures in the file). May be repeated.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for every one.")
-@click.option("--port", type=int, default=7860, show_default=True, help="Port to listen on; 0 takes any free one.")
+@click.option(
+    "--feedback",
+    type=click.Path(path_type=Path),
+    help="Keep pictures with the right labels that people give on the page in this folder, for whatsit train.",
+)
+@click.option("--new-labels", is_flag=True, help="With --feedback: take labels that the model does not know.")
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
-def serve(examples: tuple[Path, ...], host: str, port: int, share: bool, **model: Any) -> None:
-    """Open a page on a model: drop a picture, see what it is. Ctrl-C ends it."""
+@click.option("--auth", metavar="USER:PASSWORD", envvar="WHATSIT_AUTH", help="Ask for these. Or set WHATSIT_AUTH.")
+@click.option("--token", envvar="WHATSIT_TOKEN", help="Ask programs for this bearer token. Or set WHATSIT_TOKEN.")
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let web pages from there ask, or from everywhere: *. May be repeated.",
+)
+@click.option(
+    "--max-mb", type=click.FloatRange(0.001), default=64.0, show_default=True, help="Most megabytes in a request."
+)
+@click.option(
+    "--max-megapixels",
+    type=click.FloatRange(0.001),
+    default=100.0,
+    show_default=True,
+    help="Most of them in a picture.",
+)
+@click.option(
+    "--max-pictures", type=click.IntRange(1), default=64, show_default=True, help="Most pictures in a request."
+)
+@click.option(
+    "--queue", type=click.IntRange(1), default=64, show_default=True, help="Most requests that may wait for an answer."
+)
+@click.option(
+    "--grace", type=click.FloatRange(0), default=10.0, show_default=True, help="Seconds to finish requests at the end."
+)
+@click.option("--no-access-log", is_flag=True, help="Write no line of JSON to stdout for each request of a program.")
+@network_options
+def serve(
+    models: tuple[str, ...],
+    host: str,
+    port: int,
+    no_page: bool,
+    feedback: Path | None,
+    new_labels: bool,
+    auth: str | None,
+    token: str | None,
+    **options: Any,
+) -> None:
+    """Open models to people and programs: a page to drop pictures on, and an interface over HTTP. Ctrl-C ends it."""
     from whatsit.apps import serving
 
-    serving.refuse_share_offline(share, model["offline"])
-    refuse_missing_page()
+    serving.refuse_share_offline(options["share"], options["offline"])
+    _refuse_contradictions(no_page, options["share"], options["examples"], feedback, new_labels)
+    if not no_page:
+        refuse_missing_page()
     refuse_port_in_use(host, port)
-    open_page(open_model(**model), examples, host, port, share)
+    password = _password(auth)
+    served = _open_all(models, options)
+    with serving.opened(
+        served,
+        page=not no_page,
+        examples=options["examples"],
+        feedback=_feedback(feedback, new_labels, served),
+        host=host,
+        port=port,
+        share=options["share"],
+        token=token,
+        auth=password,
+        cors=options["cors"],
+        limits=_limits(options),
+        grace=options["grace"],
+        log=not options["no_access_log"],
+    ) as running:
+        if token and not auth and not no_page:
+            click.echo(
+                "The page asks for no token: --auth asks for a password there, --no-page leaves it out", err=True
+            )
+        what = f"The server is at {running}/docs" if no_page else f"The page is at {running}"
+        click.echo(f"{what} (Ctrl-C ends it)", err=True)
+        running.wait()
 
 
-def open_page(model: OpenModel, examples: tuple[Path, ...], host: str, port: int, share: bool) -> None:
-    try:
-        from whatsit.apps.web.page import Page
-    except ImportError as error:
-        raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
-    with Page(model, examples) as page, page.open(host, port, share) as running:
+def open_page(model: OpenModel, host: str, port: int) -> None:
+    """The page on one model, as the end of `whatsit demo` and `whatsit train --serve`."""
+    from whatsit.apps import serving
+    from whatsit.apps.served import named
+
+    with serving.opened(named([(str(model.path), model)]), host=host, port=port) as running:
         click.echo(f"The page is at {running} (Ctrl-C ends it)", err=True)
         running.wait()
+
+
+def _open_all(models: tuple[str, ...], options: dict[str, Any]) -> list[Served]:
+    from whatsit.apps.served import named
+
+    words = ("weights", "network_arg", "preprocess", "framework", "offline")
+    network = {name: options[name] for name in words}
+    said = [f"--{name.replace('_', '-')}" for name in words[:-1] if network[name] not in (None, ())]
+    if len(models) > 1 and said:
+        raise OptionError(
+            "cannot tell which model is meant",
+            value=f"{' and '.join(said)} with {len(models)} models",
+            accepted="these options beside one -m",
+            hint="Fetch the network first (whatsit fetch), and name it with -m.",
+        )
+    opened = [(name or "everyday", open_model(name, **network)) for name in (models or (None,))]
+    return named(opened)
+
+
+def _limits(options: dict[str, Any]) -> Any:
+    from whatsit import images
+    from whatsit.apps.server.limits import Limits
+
+    most = round(options["max_mb"] * 1e6)
+    picture = images.Limits(max_bytes=most, max_pixels=round(options["max_megapixels"] * 1e6))
+    return Limits(request_bytes=most, picture=picture, pictures=options["max_pictures"], queue=options["queue"])
+
+
+def _password(auth: str | None) -> tuple[str, str] | None:
+    if auth is None:
+        return None
+    user, colon, password = auth.partition(":")
+    if not (user and colon and password):
+        raise OptionError(
+            "cannot use this user and password",
+            value="--auth without a user, a colon or a password",  # not the value itself: it may be a secret
+            accepted="user:password",
+            hint="For instance: --auth ada:correct-horse",
+        )
+    return user, password
+
+
+def _feedback(folder: Path | None, new_labels: bool, served: list[Served]) -> Feedback | None:
+    if folder is None:
+        return None
+    from whatsit.apps.feedback import Feedback
+
+    known = list(dict.fromkeys(label for one in served for label in one.model.labels))
+    return Feedback(folder, known, new_labels=new_labels)
+
+
+def _refuse_contradictions(
+    no_page: bool, share: bool, examples: tuple[Path, ...], feedback: Path | None, new_labels: bool
+) -> None:
+    for_the_page = {"--share": share, "--examples": bool(examples), "--feedback": feedback is not None}
+    given = [name for name, said in for_the_page.items() if said]
+    if no_page and given:
+        raise OptionError(
+            "cannot leave out the page",
+            value=f"--no-page with {' and '.join(given)}",
+            accepted="these options with the page",
+            hint="Leave one of them out.",
+        )
+    if new_labels and feedback is None:
+        raise OptionError(
+            "cannot take new labels",
+            value="--new-labels without --feedback",
+            accepted="--new-labels beside --feedback DIR",
+            hint="Name the folder that takes the pictures: --feedback DIR",
+        )
 
 
 def refuse_missing_page() -> None:

@@ -174,7 +174,7 @@ def demo(page: bool, host: str, port: int, out: Path | None) -> None:
         trained = _train("digits", out, False, {}, report)
     _print_result(trained)
     if page:
-        open_page(OpenModel(trained.model), (), host, port, share=False)
+        open_page(OpenModel(trained.model), host, port)
 
 
 def result(trained: Trained) -> dict[str, Any]:
