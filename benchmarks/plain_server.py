@@ -2,8 +2,8 @@
 
     python benchmarks/plain_server.py FOLDER 8000
 
-FOLDER holds plain.onnx, a network as `torch.onnx.export` gives it (float32 [N, 3, height, width]), and plain.json: labels,
-the mean and standard deviation of its input, and its geometry.
+FOLDER holds plain.onnx, a network as `torch.onnx.export` gives it (float32 [N, 3, height, width]), and plain.json: the
+labels, the mean and standard deviation of its input, and its geometry.
 """
 
 import json

@@ -64,6 +64,14 @@ def router(hosted: Mapping[str, Hosted], work: Work, metrics: Metrics) -> APIRou
             }
         )
 
+    @routes.put("/predictions/{model}", include_in_schema=False)  # curl -T, as TorchServe's own examples have it
+    @routes.post(
+        "/predictions/{model}",
+        summary="What is in this picture? (TorchServe)",
+        response_model=dict[str, float | str] | list[dict[str, float | str]],
+        responses=_REFUSALS,
+        openapi_extra=_BODY,
+    )
     async def predictions(
         request: Request, model: Annotated[str, Path(description="The model's name.")], top: Top = 5
     ) -> Response:
@@ -73,18 +81,6 @@ def router(hosted: Mapping[str, Hosted], work: Work, metrics: Metrics) -> APIRou
             {"error": answer.prediction.error} if answer.refused else dict(answer.prediction.top) for answer in answers
         ]
         return _json(said[0] if len(said) == 1 else said)
-
-    for method in ("POST", "PUT"):  # curl -T, as TorchServe's own examples have it, puts
-        routes.add_api_route(
-            "/predictions/{model}",
-            predictions,
-            methods=[method],
-            summary="What is in this picture? (TorchServe)",
-            operation_id=f"{method.lower()}_predictions",
-            response_model=dict[str, float | str] | list[dict[str, float | str]],
-            responses=_REFUSALS,
-            openapi_extra=_BODY,
-        )
 
     async def _answers(request: Request, chosen: Hosted, top: int) -> tuple[list[Answer], float]:
         start = time.perf_counter()
