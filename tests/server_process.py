@@ -24,8 +24,8 @@ class Server:
 
 
 @contextmanager
-def started(*options: str | Path, **environment: str) -> Iterator[Server]:
-    """The server with these options, on a free port; ended at the end."""
+def started(*options: str | Path, told_before: bool = False, **environment: str) -> Iterator[Server]:
+    """The server with these options, on a free port; ended at the end. `told_before`: without -m, it says so first."""
     command = [sys.executable, "-m", "whatsit", "serve", "--no-page", "--port", "0", *map(str, options)]
     environment = {**os.environ, "PYTHONPATH": str(Path(whatsit.__file__).parents[1]), **environment}
     with subprocess.Popen(
@@ -34,6 +34,7 @@ def started(*options: str | Path, **environment: str) -> Iterator[Server]:
         try:
             assert process.stderr is not None
             line = process.stderr.readline()
+            line = process.stderr.readline() if told_before else line
             told = re.fullmatch(r"The server is at (http://127\.0\.0\.1:\d+)/docs \(Ctrl-C ends it\)\n", line)
             assert told, line + process.stderr.read()
             yield Server(process, told[1])
