@@ -224,9 +224,8 @@ def _soak(folder: Path, seconds: float, clients: int, model: str, page: bool) ->
     lost = [line for client in working for line in client.lost]
     for (kind, status), count in sorted(statuses.items(), key=str):
         print(f"{count:8,} {kind} {status or ''}".rstrip())
-    print(
-        f"memory {early:.0f} MB after {seconds / 10:.0f} s, {late:.0f} MB after {seconds:.0f} s: {late / early:.2f} times"
-    )
+    growth = f"{late / early:.2f} times"
+    print(f"memory {early:.0f} MB after {seconds / 10:.0f} s, {late:.0f} MB at the end: {growth}")
     print(f"temporary files: {len(before)} at the start, {len(during)} at the end, {len(files_in(folder))} afterwards")
     print(f"requests lost: {lost_before} before SIGTERM, {len(lost) - lost_before} at it; exit code {ended}")
     server_errors = [status for (_, status) in statuses if status >= 500 and status != 503]

@@ -91,7 +91,7 @@ def opened(
         if share:
             from whatsit.apps.web.public_link import public_link
 
-            server.addresses.append(stack.enter_context(public_link(server)))
+            server.addresses.append(stack.enter_context(public_link(*server.visit)))
         yield server
 
 

@@ -24,10 +24,11 @@ _SECONDS_TO_TELL = 0.5  # in which clients that keep their connection learn that
 
 
 class Running:
-    """A server that answers at `addresses`."""
+    """A server that answers at `addresses`; `visit` is the host and port to reach it from this machine."""
 
-    def __init__(self, addresses: list[str]) -> None:
+    def __init__(self, addresses: list[str], visit: tuple[str, int]) -> None:
         self.addresses = addresses
+        self.visit = visit
         self._stop = threading.Event()
 
     def __str__(self) -> str:
@@ -74,7 +75,7 @@ def running(app: Any, host: str, port: int, state: State, *, probe: str, grace: 
         _check_answer(visit, port, probe)
         names = [visit, socket.gethostname()] if host in _VISIT else [host]
         addresses = [f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names]
-        yield stack.enter_context(Running(addresses).ended_by_signals())
+        yield stack.enter_context(Running(addresses, (visit, port)).ended_by_signals())
 
 
 def _listen(host: str, port: int) -> socket.socket:
