@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from whatsit.apps.served import named
 from whatsit.errors import MissingExtraError, OptionError
 from whatsit.runtime.open_model import OpenModel
 
@@ -27,7 +28,8 @@ def serve(
         from whatsit.apps.web.page import Page
     except ImportError as error:
         raise MissingExtraError("open the page", module=error.name or "gradio", extra="web") from None
-    with Page(model, [Path(example) for example in examples]) as page, page.open(host, port, share) as running:
+    models = named([(str(model.path), model)])
+    with Page(models, [Path(example) for example in examples]) as page, page.open(host, port, share) as running:
         print(f"The page is at {running} (Ctrl-C ends it)", flush=True)
         running.wait()
 

@@ -164,6 +164,7 @@ def train(data: str | None, **options: Any) -> None:
 def demo(page: bool, host: str, port: int, out: Path | None) -> None:
     """Train on 1,797 handwritten digits, say how good it is, and open a page to try it on."""
     from whatsit.apps.cli.page import open_page, refuse_missing_page, refuse_port_in_use
+    from whatsit.apps.served import named
     from whatsit.runtime import OpenModel
 
     if page:
@@ -174,7 +175,7 @@ def demo(page: bool, host: str, port: int, out: Path | None) -> None:
         trained = _train("digits", out, False, {}, report)
     _print_result(trained)
     if page:
-        open_page(OpenModel(trained.model), (), host, port, share=False)
+        open_page(named([(str(trained.model), OpenModel(trained.model))]), host, port)
 
 
 def result(trained: Trained) -> dict[str, Any]:

@@ -1,7 +1,14 @@
 """The page: drop a picture, see what it is. The only folder that imports gradio.
 
-    page      what stands on it, and what happens when a picture arrives
+    page      the page as a whole, and how it is put on a server
+    classify  the tab for one picture, and feedback about its answer
+    many      the tab for many pictures; batch reads them, table and table.js show the answers
+    about     the tab about the models
+    answer    answers as HTML
     examples  the pictures to click
+    pictures  pictures for looking at
+    uploads   what browsers send, and its end
+    guard     what may be asked of the page
     server    opening it on an address, and ending it
 
 Gradio reads these variables when it is imported, so they are set here, before any module of this folder can do so.
