@@ -28,7 +28,7 @@ def _facts(manifest: Manifest) -> str:
     rows = "".join(
         f"<tr><th scope='row'>{text(name)}</th><td>{text(words)}</td></tr>" for name, words in presenter.about(manifest)
     )
-    return f"<table class='about'>{rows}</table>"
+    return f"<table class='grid facts'>{rows}</table>"
 
 
 def _mistakes(manifest: Manifest) -> str:
@@ -48,7 +48,7 @@ def _matrix(labels: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
     )
     return (
         "<h3>What it took for what</h3><p class='quiet'>Each row is what test pictures really show, each column what "
-        "it answered. The diagonal is right.</p><div class='scroll'><table class='matrix'><thead><tr><td></td>"
+        "it answered. The diagonal is right.</p><div class='scroll'><table class='grid matrix'><thead><tr><td></td>"
         f"{head}</tr></thead><tbody>{rows}</tbody></table></div>"
     )
 
@@ -72,7 +72,7 @@ def _most_confused(manifest: Manifest) -> str:
         for actual, answered, count in pairs
     )
     return (
-        "<h3>Its most frequent mistakes</h3><table class='plain'><thead><tr><th>It was</th><th>It said</th>"
+        "<h3>Its most frequent mistakes</h3><table class='grid plain'><thead><tr><th>It was</th><th>It said</th>"
         f"<th>Times</th></tr></thead><tbody>{rows}</tbody></table>"
     )
 
@@ -89,6 +89,6 @@ def _classes(manifest: Manifest) -> str:
         for label, recall, precision, support in shown
     )
     return (
-        f"<details><summary>Each class{which}</summary><table class='plain'><thead><tr><th>Class</th><th>Found</th>"
+        f"<details><summary>Each class{which}</summary><table class='grid plain'><thead><tr><th>Class</th><th>Found</th>"
         f"<th>Right when said</th><th>Pictures</th></tr></thead><tbody>{rows}</tbody></table></details>"
     )

@@ -25,13 +25,19 @@ def sendable(words: str) -> str:
 
 def answers(models: Sequence[Served], predictions: Sequence[Prediction], name: str, top: int, teachable: bool) -> str:
     """What each model says about the same picture. `teachable`: whether it may get its right label."""
-    titled = len(models) > 1
-    cards = "".join(
-        f"<section class='card'>{f'<h2>{text(served.name)}</h2>' if titled else ''}{_card(served, said, top)}</section>"
-        for served, said in zip(models, predictions, strict=True)
-    )
-    name = f"<p class='quiet name'>{text(name)}</p>"
-    return f"<div class='cards{' teachable' if teachable else ''}'>{cards}</div>{name}"
+    cards = [_card(served, said, top) for served, said in zip(models, predictions, strict=True)]
+    seconds = [presenter.duration(prediction.seconds) for prediction in predictions]
+    if len(models) == 1:
+        inner = f"<section class='card'>{cards[0]}</section>"
+        caption = f"{name}, {seconds[0]}"
+    else:
+        inner = "".join(
+            f"<section class='card'><h2>{text(served.name)}</h2>{card}<p class='quiet'>{text(took)}</p></section>"
+            for served, card, took in zip(models, cards, seconds, strict=True)
+        )
+        caption = name
+    css = "cards teachable" if teachable else "cards"
+    return f"<div class='{css}'>{inner}</div><p class='quiet name'>{text(caption)}</p>"
 
 
 def message(words: str, kind: str = "") -> str:
@@ -39,11 +45,12 @@ def message(words: str, kind: str = "") -> str:
 
 
 def heading(models: Sequence[Served]) -> str:
-    title = "<h1>What is in the picture?</h1>"
     if len(models) == 1:
-        return f"{title}<p>{text(presenter.summary(models[0].model.manifest))}</p>"
-    rows = "".join(f"<p><b>{text(m.name)}.</b> {text(presenter.summary(m.model.manifest))}</p>" for m in models)
-    return title + rows
+        words = presenter.summary(models[0].model.manifest)
+    else:
+        names = presenter.listed([served.name for served in models], len(models))
+        words = f"{len(models)} models answer side by side: {names}. The last tab tells what each of them knows."
+    return f"<h1>What is in the picture?</h1><p>{text(words)}</p>"
 
 
 def _card(served: Served, prediction: Prediction, top: int) -> str:
@@ -52,8 +59,7 @@ def _card(served: Served, prediction: Prediction, top: int) -> str:
     kind = "unsure" if prediction.unsure else "sure"
     why = presenter.why_unsure(served.model.manifest) if prediction.unsure else ""
     why = f"<p>{text(why)}</p>" if why else ""
-    seconds = f"<p class='quiet'>{text(presenter.duration(prediction.seconds))}</p>"
-    return _headline(kind, prediction) + why + _bars(prediction, top) + seconds
+    return _headline(kind, prediction) + why + _bars(prediction, top)
 
 
 def _headline(kind: str, prediction: Prediction) -> str:
@@ -72,4 +78,4 @@ def _bars(prediction: Prediction, top: int) -> str:
         f"<td><div style='width:{score:.2%}'></div></td><td>{text(percent(score))}</td></tr>"
         for label, score in presenter.bars(prediction, top)
     )
-    return f"<table class='bars'>{rows}</table>"
+    return f"<table class='grid bars'>{rows}</table>"

@@ -137,9 +137,9 @@ class Classify:
         """Inside a tab. `found` is the number of pictures from which the examples are taken."""
         kept = gr.State()
         with gr.Row():
-            with gr.Column():
+            with gr.Column(scale=2):
                 picture = _drop_zone()
-            with gr.Column(elem_id="answer"):
+            with gr.Column(scale=3 if len(self._models) > 1 else 2, elem_id="answer"):
                 said = gr.HTML(answer.WAITING)
                 top = gr.Slider(
                     1,
@@ -172,7 +172,7 @@ class Classify:
             if len(labels) <= _BUTTONS:
                 choice = gr.Radio(labels, label="Right label", show_label=False, container=False)
             else:
-                choice = gr.Dropdown(labels, value=None, label="Right label", show_label=False, container=False)
+                choice = gr.Dropdown(labels, value=None, label=f"One of {len(labels):,} labels: type to find it")
             other = gr.Textbox(
                 placeholder="Another label, then Enter",
                 show_label=False,

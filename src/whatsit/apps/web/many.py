@@ -92,12 +92,12 @@ class Many:
         with gr.Row(elem_id="choose"):
             folder = gr.UploadButton("Choose a folder", file_count="directory", size="sm", scale=0, min_width=160)
             stop = gr.Button("Stop", size="sm", scale=0, min_width=80, elem_id="stop")
-            gr.HTML(f"<p class='quiet'>Up to {MOST_PICTURES:,} pictures at a time. None of them is kept.</p>")
+        gr.HTML(f"<p class='quiet'>Up to {MOST_PICTURES:,} pictures at a time. None of them is kept.</p>")
         status = gr.HTML("", elem_id="status")
         answers = gr.HTML("", js_on_load=SCRIPT, elem_id="many")
         for source in (dropped, folder):
             source.upload(self.run, [source, model], [status, answers, dropped, folder], **_WORK)
-        stop.click(self.stop, None, None, queue=False, **_EVENT)
+        stop.click(self.stop, None, None, concurrency_limit=None, concurrency_id="stop", **_EVENT)
 
 
 def _listed(sent: Any) -> list[Mapping[str, Any]]:

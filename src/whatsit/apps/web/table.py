@@ -37,7 +37,7 @@ def table(rows: Sequence[Row]) -> str:
     return (
         f"<div class='tools'>{_filter(predictions)}{_search()}{_download(predictions)}</div>"
         f"<p class='quiet' aria-live='polite'><span class='count'>{len(rows):,}</span> of {len(rows):,} shown</p>"
-        f"<table class='many'><thead><tr><th aria-label='Thumbnail'></th>{head}</tr></thead>"
+        f"<table class='grid many'><thead><tr><th aria-label='Thumbnail'></th>{head}</tr></thead>"
         f"<tbody>{''.join(map(_row, rows))}</tbody></table>"
     )
 
