@@ -12,7 +12,8 @@
     server    opening it on an address, and ending it
 
 Gradio reads these variables when it is imported, so they are set here, before any module of this folder can do so.
-Without the first it asks two hosts for news at start; without the second it keeps every picture in a browser store.
+Without the first it asks two hosts for news at start; without the second it keeps every picture in a browser store;
+without the next two every event makes a table of the last 10,000 ones with pandas, for a page that is switched off.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ import os
 os.environ |= {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "GRADIO_RUN_HISTORY": "False",
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",
+    "GRADIO_ANALYTICS_MAX_EVENTS": "1",
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",

@@ -89,6 +89,7 @@ def _classes(manifest: Manifest) -> str:
         for label, recall, precision, support in shown
     )
     return (
-        f"<details><summary>Each class{which}</summary><table class='grid plain'><thead><tr><th>Class</th><th>Found</th>"
-        f"<th>Right when said</th><th>Pictures</th></tr></thead><tbody>{rows}</tbody></table></details>"
+        f"<details><summary>Each class{which}</summary><table class='grid plain'><thead><tr><th>Class</th>"
+        "<th>Found</th><th>Right when said</th><th>Pictures</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></details>"
     )

@@ -170,9 +170,11 @@ class Classify:
         with gr.Column(elem_id="feedback"):
             gr.HTML("<p>Wrong answer? Say what it is: the picture is saved for the next training.</p>")
             if len(labels) <= _BUTTONS:
-                choice = gr.Radio(labels, label="Right label", show_label=False, container=False)
+                choice = gr.Radio(labels, label="Right label", show_label=False, container=False, elem_id="right")
             else:
-                choice = gr.Dropdown(labels, value=None, label=f"One of {len(labels):,} labels: type to find it")
+                choice = gr.Dropdown(
+                    labels, value=None, label=f"One of {len(labels):,} labels: type to find it", elem_id="right"
+                )
             other = gr.Textbox(
                 placeholder="Another label, then Enter",
                 show_label=False,
@@ -182,7 +184,7 @@ class Classify:
             )
             with gr.Row(elem_id="said"):
                 said = gr.HTML("")
-                undo = gr.Button("Undo", size="sm", min_width=60, scale=0)
+                undo = gr.Button("Undo", size="sm", min_width=60, scale=0, elem_id="undo")
         quick = {**_QUICK, "preprocess": False}
         choice.input(self.give, [choice, kept], [said, kept], **quick)
         other.submit(self.give, [other, kept], [said, kept], **quick)

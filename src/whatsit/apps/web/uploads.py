@@ -105,9 +105,9 @@ class Uploads:
 
 
 def _files_below(folder: Path) -> list[Path]:
-    return [path for path in folder.rglob("*") if path.is_file()]
+    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
 
 
 def _came(path: Path) -> float:
-    facts = path.stat()
-    return max(facts.st_mtime, facts.st_ctime)
+    """When it was written. Not when its entry changed: other names of the same file come and go."""
+    return path.stat().st_mtime
