@@ -80,13 +80,19 @@ class Visitor:
 
     def call(self, part: str, event: str, *data: Any) -> dict[str, Any]:
         """Trigger an event of a part of the page, by its id; the last message about it: its output, or its error."""
+        event_id = self.join(part, event, *data)
+        said = self.get(f"/gradio_api/queue/data?session_hash={self.session}")[1].decode()
+        messages = [json.loads(line.removeprefix("data: ")) for line in said.splitlines() if line]
+        about = [message for message in messages if message.get("event_id") == event_id]
+        return dict(next(message for message in about if message["msg"] == "process_completed"))
+
+    def join(self, part: str, event: str, *data: Any) -> str:
+        """Trigger an event without waiting for what becomes of it; its id."""
         body = {"data": list(data), "fn_index": self._number(part, event), "session_hash": self.session}
         kind = {"Content-Type": "application/json"}
         status, answer = self.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)
         assert status == 200, answer
-        said = self.get(f"/gradio_api/queue/data?session_hash={self.session}")[1].decode()
-        messages = [json.loads(line.removeprefix("data: ")) for line in said.splitlines() if line]
-        return dict(next(message for message in messages if message["msg"] == "process_completed"))
+        return str(json.loads(answer)["event_id"])
 
     def classify(self, path: str, top: int = 3, name: str = "a.png") -> dict[str, Any]:
         return self.call("picture", "upload", self.file(path, name), top, None)
