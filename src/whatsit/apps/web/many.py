@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -36,7 +37,7 @@ class Many:
     def __init__(self, models: Sequence[Served], uploads: Uploads) -> None:
         self._models = {served.name: served for served in models}
         self._uploads = uploads
-        self._stopped: set[str | None] = set()  # sessions that do not want more
+        self._running: dict[str | None, threading.Event] = {}  # by session; set once somebody wants no more
 
     # ---- what happens
 
@@ -44,9 +45,10 @@ class Many:
         """Progress, then the table: what becomes of [status, table, drop zone, folder button]."""
         uploads = [Upload(*uploaded(one, self._uploads)) for one in _listed(sent)]
         session = request.session_hash
-        self._stopped.discard(session)
+        enough = self._running[session] = threading.Event()
         rows: list[Row] = []
         with ExitStack() as stack:
+            stack.callback(self._running.pop, session, None)
             stack.enter_context(self._uploads.using([upload.path for upload in uploads]))
             batch = stack.enter_context(Batch(uploads))
             started = time.monotonic()
@@ -54,15 +56,15 @@ class Many:
             for chunk in chunks(batch, _AT_ONCE):
                 rows += self._rows(self._models[model], chunk)
                 yield [_progress(len(rows), len(batch.found), time.monotonic() - started), "", None, None]
-                if session in self._stopped:
+                if enough.is_set():
                     break
             notes = batch.notes()
             seconds = time.monotonic() - started
-        self._stopped.discard(session)
         yield [_summary(rows, len(batch.found), seconds, notes), table(rows), None, None]
 
     def stop(self, request: gr.Request) -> None:
-        self._stopped.add(request.session_hash)
+        if running := self._running.get(request.session_hash):
+            running.set()
 
     def _rows(self, served: Served, chunk: Sequence[tuple[str, Path | bytes | ImageError]]) -> list[Row]:
         readable = [source for _, source in chunk if not isinstance(source, ImageError)]

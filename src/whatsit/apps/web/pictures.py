@@ -38,7 +38,8 @@ def shown(source: images.Source) -> dict[str, str] | None:
 def thumbnail(source: images.Source) -> str:
     """A small picture as an address that holds it; empty for one that cannot be read."""
     try:
-        return _address(_shrunk(images.load(source), _THUMBNAIL), sharp=False)
+        picture = images.load(source)
+        return _address(_shrunk(picture, _THUMBNAIL), sharp=is_tiny(picture))
     except ImageError:
         return ""
 
