@@ -25,6 +25,8 @@ from whatsit.runtime import OpenModel
 
 pytest.importorskip("gradio", reason="gradio is not installed")
 
+import gradio as gr
+
 from whatsit.apps.feedback import Feedback
 from whatsit.apps.served import Served, named
 from whatsit.apps.web import uploads
@@ -269,7 +271,30 @@ def test_only_uploads_are_read(page: Page, visitor: Visitor, capfd: pytest.Captu
     capfd.readouterr()  # Gradio tells the terminal about such attempts
 
 
-def test_no_address_is_fetched_for_a_client(visitor: Visitor) -> None:
+def test_no_address_is_fetched_for_a_client(
+    visitor: Visitor, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[str] = []
+
+    async def fetch(url: str, **_: object) -> str:
+        fetched.append(url)
+        return "/dev/null"
+
+    monkeypatch.setattr(gr.processing_utils, "async_ssrf_protected_download", fetch)
+    sent = visitor.file("https://example.org/a.png")
+    for part, event, data in (
+        ("picture", "upload", [sent, 3, None]),
+        ("picture", "upload", [None, sent, None]),
+        ("top", "change", [sent, None]),
+        ("examples", "click", [sent, sent, None]),
+        ("dropped", "upload", [[sent], "m"]),
+        ("dropped", "upload", [None, sent]),
+        ("right", "input", [sent, None]),
+        ("other", "submit", [sent, None]),
+    ):
+        visitor.call(part, event, *data)
+    assert fetched == []
+    capfd.readouterr()
     assert visitor.get("/gradio_api/file=https://example.org/a.png")[0] == 404
     assert visitor.get("/gradio_api/proxy=https://example.hf.space/a.png")[0] == 404
     assert visitor.get("/gradio_api/file=/etc/hostname")[0] == 403
@@ -332,6 +357,16 @@ def test_the_page_has_its_icon_and_no_extras(visitor: Visitor) -> None:
     assert visitor.config["title"] == "whatsit: colours"
     assert json.loads(visitor.get("/gradio_api/info")[1])["named_endpoints"] == {}
     assert visitor.get("/monitoring")[0] == 403
+
+
+def test_no_account_is_kept_of_what_was_asked(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a page of figures that is switched off, Gradio would make a table of them with pandas at every event."""
+    tables: list[object] = []
+    monkeypatch.setattr(type(page.blocks._queue), "_get_df", lambda _, records: tables.append(records))
+    visitor.answer(png(RED))
+    visitor.answer(png(GREEN))
+    assert tables == []
+    assert len(page.blocks._queue.event_analytics) <= 1
 
 
 def test_labels_cannot_break_out_of_the_page_source(visitor: Visitor) -> None:
@@ -460,6 +495,26 @@ def test_closing_leaves_no_variable_behind(models: list[Served], monkeypatch: py
         assert os.environ["GRADIO_TEMP_DIR"] == str(folder)
     assert os.environ["GRADIO_TEMP_DIR"] == "/as/it/was"
     assert not folder.exists()
+
+
+def test_the_page_ends_after_the_work_in_hand(models: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that leaves while a thread is inside ONNX Runtime may be aborted."""
+    begun, done = threading.Event(), threading.Event()
+
+    def slowly(*_: object) -> None:
+        begun.set()
+        time.sleep(1.5)
+        done.set()
+
+    with Page(models) as page, page.open(port=0) as running:
+        visitor = Visitor(str(running))
+        path = visitor.upload("a.png", png(RED))
+        monkeypatch.setattr(page.classify, "classify", slowly)
+        visitor.join("picture", "upload", visitor.file(path), 3, None)
+        assert begun.wait(10)
+    assert done.is_set()
+    with pytest.raises(gr.Error, match="being closed"), page.work.going_on():
+        pass
 
 
 def test_a_large_picture_is_shown_small(visitor: Visitor) -> None:

@@ -8,6 +8,7 @@
     examples  the pictures to click
     pictures  pictures for looking at
     uploads   what browsers send, and its end
+    work      what goes on, so that the page ends after it
     guard     what may be asked of the page
     server    opening it on an address, and ending it
 

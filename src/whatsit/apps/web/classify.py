@@ -17,6 +17,7 @@ from whatsit.apps.web import answer, pictures
 from whatsit.apps.web.examples import Example
 from whatsit.apps.web.guard import uploaded
 from whatsit.apps.web.uploads import Uploads
+from whatsit.apps.web.work import Work
 from whatsit.dataset import content_hash
 from whatsit.errors import WhatsitError
 from whatsit.runtime.prediction import Prediction
@@ -52,9 +53,15 @@ class Classify:
     """The tab's parts, and what happens when a picture arrives."""
 
     def __init__(
-        self, models: Sequence[Served], examples: Sequence[Example], uploads: Uploads, feedback: Feedback | None
+        self,
+        models: Sequence[Served],
+        examples: Sequence[Example],
+        uploads: Uploads,
+        work: Work,
+        feedback: Feedback | None = None,
     ) -> None:
         self._models = models
+        self._work = work
         self._examples = examples
         self._uploads = uploads
         self._feedback = feedback
@@ -72,7 +79,7 @@ class Classify:
         if upload is None:
             return [answer.WAITING, None, None, *self._no_feedback()]
         file, name = uploaded(upload, self._uploads)
-        with self._uploads.using([file]):
+        with self._work.going_on(), self._uploads.using([file]):
             kept = self.classify(file, name)
             if before is not None:
                 self._uploads.forget(before.file)
@@ -84,8 +91,9 @@ class Classify:
         if before is not None:
             self._uploads.forget(before.file)
         example = self._examples[number]
-        kept = self.classify(example.file, example.name)
-        return [self.statement(kept, top), pictures.shown(example.shown), kept, *self._no_feedback()]
+        with self._work.going_on():
+            kept = self.classify(example.file, example.name)
+            return [self.statement(kept, top), pictures.shown(example.shown), kept, *self._no_feedback()]
 
     def statement(self, kept: Kept, top: int) -> str:
         return answer.answers(self._models, kept.predictions, kept.name, top, teachable=kept.file is not None)

@@ -19,6 +19,7 @@ from whatsit.apps.web.batch import MOST_PICTURES, Batch, Upload, chunks
 from whatsit.apps.web.guard import uploaded
 from whatsit.apps.web.table import SCRIPT, Row, table
 from whatsit.apps.web.uploads import Uploads
+from whatsit.apps.web.work import Work
 from whatsit.dataset import in_parallel
 from whatsit.errors import ImageError
 from whatsit.events import ignore
@@ -27,14 +28,15 @@ from whatsit.runtime.prediction import Prediction
 _AT_ONCE = 16  # pictures between two signs of progress
 _TOP = 5  # labels in the CSV, as many as `whatsit predict` writes
 
-_EVENT = {"api_visibility": "private", "show_progress": "hidden"}
+_EVENT = {"api_visibility": "private"}
 _WORK = {**_EVENT, "concurrency_limit": 2, "concurrency_id": "many", "preprocess": False, "postprocess": False}
 
 
 class Many:
     """The tab's parts, and what happens when pictures arrive."""
 
-    def __init__(self, models: Sequence[Served], uploads: Uploads) -> None:
+    def __init__(self, models: Sequence[Served], uploads: Uploads, work: Work) -> None:
+        self._work = work
         self._models = {served.name: served for served in models}
         self._uploads = uploads
         self._running: dict[str | None, threading.Event] = {}  # by session; set once somebody wants no more
@@ -54,7 +56,8 @@ class Many:
             started = time.monotonic()
             yield [_progress(0, len(batch.found), 0.0), "", None, None]
             for chunk in chunks(batch, _AT_ONCE):
-                rows += self._rows(self._models[model], chunk)
+                with self._work.going_on():
+                    rows += self._rows(self._models[model], chunk)
                 yield [_progress(len(rows), len(batch.found), time.monotonic() - started), "", None, None]
                 if enough.is_set():
                     break
@@ -98,8 +101,17 @@ class Many:
         status = gr.HTML("", elem_id="status")
         answers = gr.HTML("", js_on_load=SCRIPT, elem_id="many")
         for source in (dropped, folder):
-            source.upload(self.run, [source, model], [status, answers, dropped, folder], **_WORK)
-        stop.click(self.stop, None, None, concurrency_limit=None, concurrency_id="stop", **_EVENT)
+            source.upload(
+                self.run,
+                [source, model],
+                [status, answers, dropped, folder],
+                show_progress="minimal",  # tells somebody whose turn it is not yet
+                show_progress_on=status,
+                **_WORK,
+            )
+        stop.click(
+            self.stop, None, None, show_progress="hidden", concurrency_limit=None, concurrency_id="stop", **_EVENT
+        )
 
 
 def _listed(sent: Any) -> list[Mapping[str, Any]]:

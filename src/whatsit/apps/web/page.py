@@ -22,6 +22,7 @@ from whatsit.apps.web.classify import Classify
 from whatsit.apps.web.many import Many
 from whatsit.apps.web.server import OpenPage, open_page
 from whatsit.apps.web.uploads import Uploads
+from whatsit.apps.web.work import Work
 
 _STYLE = Path(__file__).with_name("page.css")
 _SESSIONS = 200  # windows whose answers are remembered; a table of many pictures takes megabytes
@@ -34,6 +35,7 @@ class Page:
         self, models: Sequence[Served], examples: Sequence[Path] = (), *, feedback: Feedback | None = None
     ) -> None:
         self.models = models
+        self.work = Work()
         self._temporary = TemporaryDirectory(prefix="whatsit-page-")
         self._folder = Path(self._temporary.name).resolve()
         self.uploads = Uploads(self._folder)
@@ -42,8 +44,8 @@ class Page:
         gr.routes.DEFAULT_TEMP_DIR = str(self.uploads.folder)  # read from the variable at import
         try:
             self.examples, self._found = self._gather(examples)
-            self.classify = Classify(models, self.examples, self.uploads, feedback)
-            self.many = Many(models, self.uploads)
+            self.classify = Classify(models, self.examples, self.uploads, self.work, feedback)
+            self.many = Many(models, self.uploads, self.work)
             self.blocks = self._build()
         except BaseException:
             self.close()
@@ -54,6 +56,7 @@ class Page:
             os.environ.pop("GRADIO_TEMP_DIR", None)
         else:
             os.environ["GRADIO_TEMP_DIR"] = self._kept_variable
+        self.work.end()
         self.uploads.close()
         self._temporary.cleanup()
 
