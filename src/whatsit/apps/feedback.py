@@ -13,10 +13,8 @@ import errno
 import hashlib
 import json
 import os
-import re
 import secrets
 import threading
-import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -24,15 +22,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from whatsit import images, storage
+from whatsit.apps.folder_names import reason_against, refusal
 from whatsit.apps.presenter import listed
-from whatsit.dataset.layouts import SPLIT_NAMES, is_hidden, visible_folders
+from whatsit.dataset.layouts import SPLIT_NAMES, visible_folders
 from whatsit.errors import OptionError, OutputError, did_you_mean
 
 JOURNAL = "journal.jsonl"
 _HINT = "choose another place with --feedback"
-_LONGEST = 200  # bytes of a label in UTF-8; file systems take 255
-_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # no names for folders on Windows
-_ON_WINDOWS = '<>:"|?*'
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ class Feedback:
     @property
     def labels(self) -> list[str]:
         """What may be given without making a new label: the models' labels, then those of folders made since."""
-        made = [folder.name for folder in visible_folders(self.folder) if not _no_folder_name(folder.name)]
+        made = [folder.name for folder in visible_folders(self.folder) if not reason_against(folder.name)]
         return list(dict.fromkeys((*self._labels, *made)))
 
     def give(self, picture: Path, label: str, *, who: str, answers: Sequence[Answered] = ()) -> Entry:
@@ -154,7 +150,7 @@ class Feedback:
         storage.make_folder(folder)
         elsewhere = folder.resolve() != self.folder.resolve() / folder.name
         if elsewhere or folder.name not in os.listdir(self.folder):
-            raise _refusal(folder.name, "a folder that is there under another name, or elsewhere")
+            raise refusal(folder.name, "a folder that is there under another name, or elsewhere")
 
     def _refuse_split_folders(self) -> None:
         parts = [f.name for f in visible_folders(self.folder) if f.name.lower() in SPLIT_NAMES and visible_folders(f)]
@@ -169,9 +165,9 @@ class Feedback:
     # ---- the label
 
     def _refuse_label(self, label: str) -> None:
-        reason = _no_folder_name(label)
+        reason = "the journal's name" if label.lower() == JOURNAL else reason_against(label)
         if reason:
-            raise _refusal(label, reason)
+            raise refusal(label, reason)
         known = self.labels
         if label not in known and not self.new_labels:
             raise OptionError(
@@ -252,33 +248,3 @@ def _suffix(picture: Path) -> str:
     """Its own where that is one of pictures: `whatsit train` goes by it. Readers go by what is inside."""
     suffix = picture.suffix.lower()
     return suffix if suffix in images.PICTURE_SUFFIXES else ".png"
-
-
-def _no_folder_name(label: str) -> str:
-    """Why no folder can have this name and be read as the same label; empty if one can."""
-    try:
-        encoded = label.encode()
-    except UnicodeEncodeError:
-        return "text that is no valid Unicode"
-    if not label.strip():
-        return "an empty label"
-    if any(sign in label for sign in ("/", "\\")) or any(unicodedata.category(sign) == "Cc" for sign in label):
-        return "a slash, a backslash or a control character in it"
-    if unicodedata.normalize("NFC", label).strip() != label or label.endswith("."):
-        return "spaces or a dot at its ends, or accents that stand apart from their letters"
-    if len(encoded) > _LONGEST:
-        return f"{len(encoded)} bytes"
-    if is_hidden(label) or label.lower() == JOURNAL or _DEVICES.fullmatch(label):
-        return "a name that systems keep for themselves"
-    if os.name == "nt" and set(label) & set(_ON_WINDOWS):
-        return f"one of {_ON_WINDOWS} in it"
-    return ""
-
-
-def _refusal(label: str, reason: str) -> OptionError:
-    return OptionError(
-        f"cannot make a folder for the label {label[:60]!r}",
-        value=reason,
-        accepted=f"a folder's name: up to {_LONGEST} bytes, without / and \\, no dot in front",
-        hint="Give another label.",
-    )
