@@ -314,7 +314,7 @@ NOT_NEEDED = [
     "deep_link?session_hash=x", "run/predict", "api/predict", "call/classify", "component_server", "runs",
     "process_recording", "vibe-code", "vibe-edit", "dev/reload", "openapi.json", "profiling/traces", "queue/status",
     "stream/x/y/1/playlist.m3u8", "custom_component/1/client/component/x.js", "run-history/buckets", "proxy=x",
-    "file/etc/passwd",
+    "file/etc/passwd", "token", "user", "login_check", "startup-events",
 ]  # fmt: skip
 
 

@@ -13,8 +13,7 @@ import gradio as gr
 from whatsit.apps.web.uploads import Uploads
 
 # What the page's own script asks for. Others would fetch addresses for a client, or write its session to the disk.
-_NEEDED = {"app_id", "cancel", "info", "login_check", "queue/data", "queue/join", "reset", "startup-events"}
-_NEEDED |= {"theme.css", "token", "upload", "upload_progress", "user"}
+_NEEDED = {"app_id", "cancel", "info", "queue/data", "queue/join", "reset", "upload", "upload_progress"}
 _GRADIO = "/gradio_api/"
 _FILE = "file="
 
