@@ -67,7 +67,7 @@ def _filter(predictions: Sequence[Prediction]) -> str:
 
 
 def _search() -> str:
-    return "<input type='search' placeholder='Search names and labels' aria-label='Search'>"
+    return "<input type='search' placeholder='Search' aria-label='Search names and labels'>"
 
 
 def _download(predictions: Sequence[Prediction]) -> str:
