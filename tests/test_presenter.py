@@ -130,3 +130,34 @@ def test_what_a_file_does_not_say_is_said_to_be_missing(tmp_path: Path) -> None:
     assert about["Network"] == "unknown, sees 16 x 16 pixels"
     assert presenter.summary(bare) == "It tells apart a and b. Its accuracy was not measured."
     assert presenter.why_unsure(bare) == ""
+
+
+# ---- what was measured, class by class
+
+CLASS_BY_CLASS = {
+    "labels": ["red", "green", "blue"],
+    "confusion": [[5, 0, 0], [1, 3, 2], [0, 0, 0]],
+    "per_class": [
+        {"label": "red", "precision": 5 / 6, "recall": 1.0, "f1": 0.9, "support": 5},
+        {"label": "green", "precision": 1.0, "recall": 0.5, "f1": 0.7, "support": 6},
+        {"label": "blue", "precision": 0.0, "recall": 0.0, "f1": 0.0, "support": 0},
+    ],
+}
+
+
+def test_mistakes_are_listed_most_frequent_first(tmp_path: Path) -> None:
+    manifest = read_manifest(write_tiny_model(tmp_path / "m.onnx", measured={**MEASURED, **CLASS_BY_CLASS}))
+    assert presenter.confusion(manifest) == (["red", "green", "blue"], [[5, 0, 0], [1, 3, 2], [0, 0, 0]])
+    assert presenter.most_confused(manifest, 5) == [("green", "blue", 2), ("green", "red", 1)]
+    assert presenter.most_confused(manifest, 1) == [("green", "blue", 2)]
+
+
+def test_classes_are_listed_the_worst_first_and_only_those_that_were_tested(tmp_path: Path) -> None:
+    manifest = read_manifest(write_tiny_model(tmp_path / "m.onnx", measured={**MEASURED, **CLASS_BY_CLASS}))
+    assert presenter.class_scores(manifest) == [("green", 0.5, 1.0, 6), ("red", 1.0, 5 / 6, 5)]
+
+
+def test_a_model_without_a_matrix_has_none(manifest: Manifest) -> None:
+    assert presenter.confusion(manifest) == ([], [])
+    assert presenter.most_confused(manifest, 5) == []
+    assert presenter.class_scores(manifest) == []

@@ -494,7 +494,7 @@ def test_nothing_is_left_on_the_disk(models: list[Path], tmp_path: Path) -> None
     ("options", "told"),
     [
         (["--examples", "x"], "cannot leave out the page: got --no-page with --examples"),
-        (["--auth", "ada"], "cannot use this user and password"),
+        (["--auth", "ada"], "cannot ask for this user and password"),
         (["--new-labels"], "cannot take new labels"),
         (["-m", "a.onnx", "-m", "b.onnx", "--preprocess", "imagenet"], "cannot tell which model is meant"),
         (["--queue", "0"], "cannot run 'whatsit serve'"),

@@ -135,3 +135,31 @@ def _pictures(n: int, what: str) -> str:
 
 def _joined(parts: Iterable[str]) -> str:
     return listed(list(parts), 100)
+
+
+# ---- what was measured, class by class
+
+
+def confusion(manifest: Manifest) -> tuple[list[str], list[list[int]]]:
+    """The labels, and counts [actual][answered] of the test pictures; both empty where nothing was measured."""
+    measured = manifest.measured
+    return list(measured.get("labels", ())), [list(row) for row in measured.get("confusion", ())]
+
+
+def most_confused(manifest: Manifest, most: int) -> list[tuple[str, str, int]]:
+    """(actual, answered, times) of the most frequent mistakes, most frequent first."""
+    labels, counts = confusion(manifest)
+    mistakes = [
+        (labels[i], labels[j], count) for i, row in enumerate(counts) for j, count in enumerate(row) if count and i != j
+    ]
+    return sorted(mistakes, key=lambda mistake: -mistake[2])[:most]
+
+
+def class_scores(manifest: Manifest) -> list[tuple[str, float, float, int]]:
+    """(label, recall, precision, pictures) of each class that was tested, the one it finds worst first."""
+    scores = [
+        (str(row["label"]), float(row["recall"]), float(row["precision"]), int(row["support"]))
+        for row in manifest.measured.get("per_class", ())
+        if row["support"]
+    ]
+    return sorted(scores, key=lambda score: score[1])

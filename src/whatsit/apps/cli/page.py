@@ -40,12 +40,24 @@ if TYPE_CHECKING:
 @click.option(
     "--feedback",
     type=click.Path(path_type=Path),
-    help="Keep pictures with the right labels that people give on the page in this folder, for whatsit train.",
+    metavar="DIR",
+    help="Let visitors of the page give wrong answers their right label, and keep those pictures in this folder, in "
+    "the layout that 'whatsit train' reads.",
 )
-@click.option("--new-labels", is_flag=True, help="With --feedback: take labels that the model does not know.")
+@click.option("--new-labels", is_flag=True, help="Feedback may also give labels that no model knows.")
 @click.option("--share", is_flag=True, help="Also open a public link through Gradio's servers. Off unless asked for.")
-@click.option("--auth", metavar="USER:PASSWORD", envvar="WHATSIT_AUTH", help="Ask for these. Or set WHATSIT_AUTH.")
-@click.option("--token", envvar="WHATSIT_TOKEN", help="Ask programs for this bearer token. Or set WHATSIT_TOKEN.")
+@click.option(
+    "--auth",
+    metavar="USER:PASSWORD",
+    envvar="WHATSIT_AUTH",
+    help="Ask visitors for these; programs may send them too. In the variable WHATSIT_AUTH, others on this machine "
+    "cannot see them.",
+)
+@click.option(
+    "--token",
+    envvar="WHATSIT_TOKEN",
+    help="Ask programs for this bearer token. Or set WHATSIT_TOKEN, which others cannot see.",
+)
 @click.option(
     "--cors",
     multiple=True,
@@ -157,15 +169,15 @@ def _limits(options: dict[str, Any]) -> Any:
 def _password(auth: str | None) -> tuple[str, str] | None:
     if auth is None:
         return None
-    user, colon, password = auth.partition(":")
-    if not (user and colon and password):
+    user, _, password = auth.partition(":")  # a password may hold colons
+    if not user.strip() or not password:
         raise OptionError(
-            "cannot use this user and password",
-            value="--auth without a user, a colon or a password",  # not the value itself: it may be a secret
-            accepted="user:password",
-            hint="For instance: --auth ada:correct-horse",
+            "cannot ask for this user and password",
+            value="--auth or WHATSIT_AUTH without a user, a colon or a password",  # not the value: it may be a secret
+            accepted="USER:PASSWORD",
+            hint="For instance: --auth ada:a-long-password",
         )
-    return user, password
+    return user.strip(), password
 
 
 def _feedback(folder: Path | None, new_labels: bool, served: list[Served]) -> Feedback | None:
@@ -173,8 +185,7 @@ def _feedback(folder: Path | None, new_labels: bool, served: list[Served]) -> Fe
         return None
     from whatsit.apps.feedback import Feedback
 
-    known = list(dict.fromkeys(label for one in served for label in one.model.labels))
-    return Feedback(folder, known, new_labels=new_labels)
+    return Feedback(folder, (label for one in served for label in one.model.labels), new_labels)
 
 
 def _refuse_contradictions(
@@ -194,7 +205,7 @@ def _refuse_contradictions(
             "cannot take new labels",
             value="--new-labels without --feedback",
             accepted="--new-labels beside --feedback DIR",
-            hint="Name the folder that takes the pictures: --feedback DIR",
+            hint="For instance: --feedback feedback/ --new-labels",
         )
 
 

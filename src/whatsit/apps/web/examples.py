@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from whatsit import images
+from whatsit.apps.web.pictures import encoded, is_tiny, viewable
 from whatsit.dataset import in_parallel
 from whatsit.dataset.layouts import files_below, is_picture_name
 from whatsit.errors import ImageError, OptionError
@@ -19,7 +20,6 @@ from whatsit.modelfile import Golden, Manifest, encode_png
 from whatsit.preprocess import Preprocess
 
 MOST = 40  # more would make a long page and a slow start
-_LARGE, _TINY, _ENLARGED = 800, 64, 400  # pixels
 
 
 @dataclass(frozen=True)
@@ -49,19 +49,6 @@ def from_paths(paths: Sequence[Path], folder: Path) -> tuple[list[Example], int]
 def from_manifest(manifest: Manifest, folder: Path) -> list[Example]:
     """The golden pictures, as files that get the golden answers."""
     return [_from_golden(number, golden, manifest, folder) for number, golden in enumerate(manifest.golden)]
-
-
-def viewable(picture: Picture) -> Picture:
-    """The picture at a size for looking at: large ones shrunk, tiny ones with each pixel as a square."""
-    from PIL import Image
-
-    longer = max(picture.shape[:2])
-    if longer <= _TINY:
-        factor = -(-_ENLARGED // longer)
-        return picture.repeat(factor, axis=0).repeat(factor, axis=1)
-    image = Image.fromarray(picture)
-    image.thumbnail((_LARGE, _LARGE))
-    return np.asarray(image)
 
 
 def _pictures_at(path: Path) -> list[Path]:
@@ -113,8 +100,7 @@ def _before(picture: Picture, preprocess: Preprocess) -> Picture:
 
 
 def _write_shown(picture: Picture, folder: Path, number: int) -> Path:
-    from PIL import Image
-
-    path = folder / f"shown-{number}{'.png' if max(picture.shape) <= _TINY else '.jpg'}"
-    Image.fromarray(viewable(picture)).save(path, quality=90)
+    data, kind = encoded(viewable(picture), sharp=is_tiny(picture))
+    path = folder / f"shown-{number}.{kind}"
+    path.write_bytes(data)
     return path
