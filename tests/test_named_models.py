@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -26,7 +27,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, st
         found.append((command, env))
         return subprocess.CompletedProcess(command, 2, "", "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(named_models, "_run", run)
     return found
 
 
@@ -45,7 +46,9 @@ def test_arguments_arrive_as_they_were(
     arguments: dict[str, Any], asked: list[tuple[list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
     with pytest.raises(NotFetchedError):
-        named_models._fetch(Wanted("resnet18", None, tmp_path / "w.pth", arguments), offline=True, quiet=True)
+        named_models._fetch(
+            Wanted("resnet18", None, tmp_path / "w.pth", arguments), offline=True, quiet=True, stopped=threading.Event()
+        )
     ((command, _),) = asked
     words = tuple(after for word, after in pairwise(command) if word == "--network-arg")
     assert network_arguments(words) == arguments
@@ -61,7 +64,7 @@ def test_the_hubs_switch_is_the_users_unless_a_page_set_it(
     if page:
         monkeypatch.setitem(sys.modules, "whatsit.apps.web", ModuleType("whatsit.apps.web"))
     with pytest.raises(NotFetchedError):
-        named_models._fetch(Wanted("resnet18"), offline=False, quiet=True)
+        named_models._fetch(Wanted("resnet18"), offline=False, quiet=True, stopped=threading.Event())
     ((_, environment),) = asked
     assert ("HF_HUB_OFFLINE" in environment) is not page
     assert "OPENBLAS_NUM_THREADS" not in environment
