@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import tkinter as tk
 from collections.abc import Callable, Sequence
+from tkinter import ttk
 from typing import Any
 
 
-def accept_files(root: tk.Tk, dropped: Callable[[Sequence[str]], None]) -> bool:
-    """Call `dropped` with the files that are dropped on the window. Whether that is possible here."""
+def accept_files(place: ttk.Frame, dropped: Callable[[Sequence[str]], None]) -> bool:
+    """Call `dropped` with the files that are dropped on a part of the window. Whether that is possible here."""
     try:
         from tkinterdnd2 import (  # type: ignore[import-not-found, import-untyped, unused-ignore]
             DND_FILES,
             TkinterDnD,
         )
 
-        TkinterDnD._require(root)  # loads the extension into a root that exists
+        TkinterDnD._require(place.winfo_toplevel())  # loads the extension into the Tk that is there
     except (ImportError, RuntimeError, tk.TclError):  # not installed, or not made for this system
         return False
 
     def heard(event: Any) -> str:
-        dropped(root.tk.splitlist(event.data))
+        dropped(place.tk.splitlist(event.data))
         return str(event.action)
 
-    root.drop_target_register(DND_FILES)  # type: ignore[attr-defined]
-    root.dnd_bind("<<Drop>>", heard)  # type: ignore[attr-defined]
+    widget: Any = place  # the import gave every widget these methods
+    widget.drop_target_register(DND_FILES)
+    widget.dnd_bind("<<Drop>>", heard)
     return True

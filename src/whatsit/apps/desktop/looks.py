@@ -148,11 +148,18 @@ def _calm(root: tk.Tk, style: ttk.Style, looks: Looks) -> None:
         selectbackground=looks.accent,
         selectforeground="#ffffff",
     )
-    button = {"background": looks.card, "lightcolor": looks.card, "darkcolor": looks.card, "relief": "raised"}
-    button |= {"anchor": "center", "padding": (px(12), px(6))}
     shades = [("disabled", looks.ground), ("pressed", looks.line), ("active", looks.faint)]
     for name in ("TButton", "TMenubutton"):
-        style.configure(name, **button)
+        style.configure(
+            name,
+            background=looks.card,
+            lightcolor=looks.card,
+            darkcolor=looks.card,
+            relief="raised",
+            anchor="center",
+            width=0,
+            padding=(px(12), px(6)),
+        )
         style.map(
             name,
             background=shades,

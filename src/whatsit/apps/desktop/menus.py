@@ -10,7 +10,7 @@ from tkinter import ttk
 from whatsit import named_models
 from whatsit.apps.desktop import models
 from whatsit.apps.desktop.recent import Recent
-from whatsit.apps.text import printable
+from whatsit.apps.desktop.wording import shortened_middle
 
 Command = Callable[[], None]
 
@@ -134,7 +134,7 @@ class MenuBar:
         self._pictures.delete(0, "end")
         for path in self._recent.pictures:
             self._pictures.add_command(
-                label=printable(path),
+                label=shortened_middle(path, 80),
                 command=lambda path=path: self._commands.open_recent(path),  # type: ignore[misc]
             )
         if not self._recent.pictures:
@@ -152,7 +152,7 @@ class ModelButton(ttk.Menubutton):
         self.configure(menu=self.menu)
 
     def show(self, name: str) -> None:
-        self.configure(text=_middle_elided(printable(name), 28))
+        self.configure(text=shortened_middle(name, 28))
         self._chosen.set(name)
 
     def fill(self) -> None:
@@ -162,7 +162,7 @@ class ModelButton(ttk.Menubutton):
         if self._recent.models:
             self._heading("Opened before")
             for path in self._recent.models:
-                self._choice(_middle_elided(printable(path), 60), path)
+                self._choice(shortened_middle(path, 60), path)
         self._heading("Networks that know ImageNet's 1,000 labels; the first time takes minutes")
         for name in models.by_name():
             self._choice(name, name)
@@ -181,8 +181,3 @@ class ModelButton(ttk.Menubutton):
             value=models.shown(choice),
             command=lambda: self._commands.choose_model(choice),
         )
-
-
-def _middle_elided(text: str, most: int) -> str:
-    """The end of a path tells more than its beginning, and so does the beginning than the middle."""
-    return text if len(text) <= most else f"{text[: most // 3]}…{text[len(text) - most + most // 3 + 1 :]}"

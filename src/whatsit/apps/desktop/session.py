@@ -18,6 +18,7 @@ from whatsit import named_models
 from whatsit.apps.desktop import models, pictures
 from whatsit.apps.desktop.pictures import Chosen
 from whatsit.apps.desktop.recent import Recent
+from whatsit.apps.desktop.wording import TOP
 from whatsit.apps.desktop.work import Inbox, Lane, Task
 from whatsit.apps.text import printable
 from whatsit.errors import ImageError, WhatsitError
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     from whatsit.runtime import OpenModel
     from whatsit.runtime.prediction import Prediction
 
-TOP = 10
 _PATIENCE = 1.0  # seconds for what is under way when the window is closed
 
 

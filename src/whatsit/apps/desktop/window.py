@@ -13,19 +13,18 @@ from typing import ParamSpec
 
 from whatsit import images, named_models
 from whatsit.apps import presenter
-from whatsit.apps.desktop import dialogs, dropping, looks
+from whatsit.apps.desktop import dialogs, dropping, looks, wording
 from whatsit.apps.desktop.answer import AnswerPanel
 from whatsit.apps.desktop.footer import Footer
 from whatsit.apps.desktop.menus import Commands, MenuBar, ModelButton, bind_keys, control_name
 from whatsit.apps.desktop.picture import PictureCanvas
 from whatsit.apps.desktop.recent import Recent, recent_file
-from whatsit.apps.desktop.session import TOP, Session
+from whatsit.apps.desktop.session import Session
 from whatsit.apps.text import printable
-from whatsit.evaluation.report import percent
 
 P = ParamSpec("P")
 
-_SIZE, _LEAST = (1080, 720), (640, 440)
+_SIZE, _LEAST = (1080, 720), (680, 480)
 _BUSY_TICK, _IDLE_TICK = 15, 100  # milliseconds between two looks at what the threads told
 _LAG = 200  # milliseconds for which the former picture stays: most are read faster, and the window does not flicker
 
@@ -47,7 +46,6 @@ class Window:
         self.looks = looks.dress(root)
         self._commands = self._what_can_be_done()
         self._lay_out()
-        self._drops = dropping.accept_files(root, self._dropped)
         bind_keys(root, self._commands)
         self.refresh()
         root.deiconify()
@@ -85,6 +83,7 @@ class Window:
         root.minsize(*(min(px(side), room) for side, room in zip(_LEAST, _room(root), strict=True)))
         self.menu = MenuBar(root, self._commands, self.session.recent)
         whole = ttk.Frame(root, padding=(px(16), px(14), px(16), px(10)))
+        self._drops = dropping.accept_files(whole, self._dropped)
         whole.pack(fill="both", expand=True)
         whole.columnconfigure(0, weight=3, uniform="halves")
         whole.columnconfigure(1, weight=2, uniform="halves")
@@ -114,12 +113,11 @@ class Window:
         frame.columnconfigure(1, weight=1)
         frame.rowconfigure(0, weight=1)
         self.picture = PictureCanvas(frame, self.looks)
-        self.picture.grid(row=0, column=0, columnspan=4, sticky="nsew")
+        self.picture.grid(row=0, column=0, columnspan=3, sticky="nsew")
         self.previous = ttk.Button(frame, text="‹ Previous", command=self._commands.previous, style="Step.TButton")
-        self.name = ttk.Label(frame, style="Card.TLabel", anchor="center", width=1)
-        self.place = ttk.Label(frame, style="Card.TLabel")
+        self.place = ttk.Label(frame, style="Card.TLabel", anchor="center")
         self.next = ttk.Button(frame, text="Next ›", command=self._commands.next, style="Step.TButton")
-        for column, part in enumerate((self.previous, self.name, self.place, self.next)):
+        for column, part in enumerate((self.previous, self.place, self.next)):
             part.grid(row=1, column=column, sticky="ew", padx=px(10), pady=px(10))
         return frame
 
@@ -267,12 +265,11 @@ class Window:
     def refresh(self) -> None:
         """Show the session as it is now."""
         session = self.session
-        name = printable(session.picture.name) if session.picture else ""
+        name = wording.shortened_middle(session.picture.name, 80) if session.picture else ""
         self.root.title(f"{name} - whatsit" if name else "whatsit")
-        self.name.configure(text=name)
         self.place.configure(text=session.position)
         self.model.show(session.model_name or session.opening or "none")
-        self.summary.configure(text=printable(presenter.summary(session.model.manifest)) if session.model else " ")
+        self.summary.configure(text=wording.summary(session.model.manifest) if session.model else " ")
         self.footer.show(session.status, session.busy, session.judged, session.to_judge)
         self._refresh_controls()
         waiting = self._is_waiting()
@@ -304,7 +301,7 @@ class Window:
         elif session.picture is None:
             self.picture.say("Welcome to whatsit", self._welcome(), numbered=True, dashed=self._drops)
         elif session.answer is not None:
-            self.picture.say("This picture cannot be shown", [printable(session.picture.name)])
+            self.picture.say("This picture cannot be shown", [wording.shortened_middle(session.picture.name, 60)])
         else:
             self.picture.say("This picture was not read", ["Press Analyse to read it."])
 
@@ -318,17 +315,12 @@ class Window:
         )
 
     def _refresh_answer(self, waiting: bool) -> None:
-        session, answer = self.session, self.session.answer
-        if answer is not None and session.picture is not None:
-            headline = printable(presenter.headline(answer))
-            kind = "error" if answer.error is not None else "unsure" if answer.unsure else "sure"
-            headline = headline if kind == "sure" else headline[:1].upper() + headline[1:]
-            why = presenter.why_unsure(session.model.manifest) if answer.unsure and session.model else ""
-            rows = [(printable(label), percent(share), share) for label, share in presenter.bars(answer, TOP)]
-            caption = f"{printable(session.picture.name)}, {presenter.duration(answer.seconds)}"
-            self.answer.show(headline, why, rows, caption if answer.error is None else "", kind)
+        session = self.session
+        if session.answer is not None and session.picture is not None:
+            manifest = session.model.manifest if session.model else None
+            self.answer.show(wording.answer(session.answer, manifest, session.picture.name))
         elif not waiting:
-            self.answer.show(session.awaited, "", (), "", "waiting")
+            self.answer.show(wording.Shown("waiting", session.awaited))
 
     def _refresh_controls(self) -> None:
         session = self.session
