@@ -22,6 +22,7 @@ from whatsit.apps.desktop.wording import TOP
 from whatsit.apps.desktop.work import Inbox, Lane, Task
 from whatsit.apps.text import printable
 from whatsit.errors import ImageError, WhatsitError
+from whatsit.events import Event, Progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -40,7 +41,7 @@ class Session:
     answer, reading      the answer about it, and whether one is on its way
     neighbours, place    the pictures of its folder, in order, and which of them it is, from 0
     answers              what this model answered about them
-    judged, to_judge     how far the whole folder is; both 0 where that is not under way
+    judged, to_judge     how many pictures of the whole folder are read, of how many; both 0 when it is not under way
     note                 what happened last, in one line
     """
 
@@ -176,7 +177,7 @@ class Session:
         listed: bool = False,
     ) -> None:
         self._look_and_answer(chosen, model, known, task, by_hand)
-        if not listed and chosen.path is not None and not task.stopped.is_set():
+        if not listed and chosen.path is not None:
             task.tell(self._listed, pictures.beside(chosen.path))
 
     def _look_and_answer(
@@ -193,8 +194,9 @@ class Session:
         seconds = time.perf_counter() - began
         if by_hand and chosen.path is not None:
             self.recent.add_picture(chosen.path)
+        task.check()
         task.tell(self._seen, pictures.to_look_at(picture))
-        if known is None and model is not None and not task.stopped.is_set():
+        if known is None and model is not None:
             prediction = model.predict(picture, top=TOP)
             name = chosen.name if chosen.path is None else str(chosen.path)
             known = replace(prediction, path=name, seconds=seconds + prediction.seconds)
@@ -242,15 +244,20 @@ class Session:
         self._folder.ask(partial(self._judge, self.model, self.neighbours), self._judging_failed)
 
     def _judge(self, model: OpenModel, paths: Sequence[Path], task: Task) -> None:
-        for path, prediction in zip(paths, model.stream(paths, top=TOP), strict=True):
-            if task.stopped.is_set():
-                return
+        def hear(event: Event) -> None:
+            task.check()
+            if isinstance(event, Progress):
+                task.tell(self._judging, event.done)
+
+        for path, prediction in zip(paths, model.stream(paths, top=TOP, on_event=hear), strict=True):
             task.tell(self._judged, path, prediction)
         task.tell(self._all_judged)
 
+    def _judging(self, done: int) -> None:
+        self.judged = done
+
     def _judged(self, path: Path, prediction: Prediction) -> None:
         self.answers[path] = prediction
-        self.judged += 1
         if self.picture is not None and path == self.picture.path and not self.reading:
             self.answer = prediction
 
@@ -306,8 +313,8 @@ class Session:
         """Stop all that is under way. What has been answered stays."""
         if not self.busy:
             return
-        done, of = self.judged, self.to_judge
-        self.note = f"Stopped after {done:,} of {_pictures(of)}." if of else "Stopped."
+        of = f" {len(self.results):,} of {_pictures(self.to_judge)} answered." if self.to_judge else ""
+        self.note = f"Stopped.{of}"
         for lane in (self._pictures, self._models):
             lane.cancel()
         self._stop_judging()

@@ -15,12 +15,20 @@ Work = Callable[["Task"], None]
 Failed = Callable[[Exception], None]
 
 
+class Stopped(Exception):
+    """Ends a piece of work that nobody waits for any more."""
+
+
 class Task:
     """A piece of work under way. `stopped` is set when nobody waits for it any more: then it may end at once."""
 
     def __init__(self, inbox: Inbox) -> None:
         self.stopped = threading.Event()
         self._inbox = inbox
+
+    def check(self) -> None:
+        if self.stopped.is_set():
+            raise Stopped
 
     def tell(self, hear: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
         """Have `hear` called on the interface's thread, unless the task is stopped by then."""
@@ -93,6 +101,8 @@ class Lane:
             task, work, failed = waiting
             try:
                 work(task)
+            except Stopped:
+                pass
             except Exception as error:
                 task.tell(failed, error)
 
