@@ -22,6 +22,7 @@ With widgets:
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -48,7 +49,11 @@ def open_window(model: str | None = None, picture: str | os.PathLike[str] | None
         raise _without_display(str(error)) from None
     from whatsit.apps.desktop.window import Window
 
-    Window(root, model, picture).run()
+    try:
+        Window(root, model, picture).run()
+    finally:
+        del root
+        gc.collect()  # while no other thread can: see Window._tidy
 
 
 def _without_tk() -> ServerError:

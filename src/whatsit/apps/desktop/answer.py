@@ -50,7 +50,7 @@ class AnswerPanel(ttk.Frame):
             self.headline.configure(font=(fitting or self._fonts[-1:])[0])
         else:
             self.headline.configure(font="TkDefaultFont")
-        room = self.winfo_height() - 2 * self._pad - self.headline.winfo_reqheight() - self._gap - self.bars.least
+        room = self.winfo_height() - 2 * self._pad - self.headline.winfo_reqheight() - 2 * self._gap - self.bars.least
         for label in (self.why, self.caption):
             needed = label.winfo_reqheight() + self._gap
             if label["text"] and needed <= room:

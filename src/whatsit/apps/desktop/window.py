@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import tkinter as tk
 from collections import deque
@@ -58,9 +59,11 @@ class Window:
         except KeyboardInterrupt:  # Ctrl-C in the terminal, or SIGTERM
             self.close()
         finally:
-            self.session.close()
+            self.end()
 
     def begin(self) -> None:
+        """Open the model, and hear from now on what the threads tell."""
+        gc.disable()  # see _tidy
         model, picture = self._begin_with
         self.session.choose_model(model)
         if picture is not None:
@@ -72,6 +75,11 @@ class Window:
             self.root.after_cancel(self._tick)
             self._tick = None
             self.root.destroy()
+
+    def end(self) -> None:
+        """After it was closed."""
+        self.session.close()
+        gc.enable()
 
     # ---- the parts
 
@@ -243,7 +251,14 @@ class Window:
     def _poll(self) -> None:
         if self.session.deliver():
             self.refresh()
+        self._tidy()
         self._tick = self.root.after(_BUSY_TICK if self.session.busy else _IDLE_TICK, self._poll)
+
+    def _tidy(self) -> None:
+        """Collect garbage on this thread alone: what Tk made, another one may not take apart, or the program aborts."""
+        counts, limits = gc.get_count(), gc.get_threshold()
+        if counts[0] > limits[0]:
+            gc.collect(2 if counts[2] > limits[2] else 1 if counts[1] > limits[1] else 0)
 
     def _failed(self, error: BaseException) -> None:
         self._errors.append(error)
