@@ -430,6 +430,7 @@ def test_a_network_by_name_is_fetched_and_cancel_ends_that(
 
 def test_names_of_models() -> None:
     assert "resnet50" in models.by_name()
+    assert "dinov2" not in models.by_name()  # it has no labels of its own
     assert models.file_of("everyday") == named_models.BUILTIN_FILE
     assert models.file_of("resnet50") is None
     assert models.shown("resnet50") == "resnet50"
@@ -545,7 +546,7 @@ def test_the_first_line_says_what_to_do_first(session: Session, model: Path) -> 
     session.choose_model(str(model))
     assert session.status == "Opening colours.onnx…"
     settle(session)
-    assert session.status == "To begin, choose a picture."
+    assert session.status == "To begin, choose a picture. It stays on this computer."
     assert session.awaited == "The answer appears here."
 
 

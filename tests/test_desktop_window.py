@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gc
 import os
+import runpy
 import shutil
 import signal
 import subprocess
@@ -178,7 +179,7 @@ def test_the_window_welcomes_and_says_what_to_do_first(person: Person) -> None:
     assert person.root.title() == "whatsit"
     assert "Welcome to whatsit" in person.said
     assert "Choose a picture: press Open picture…" in person.said
-    assert person.status == "To begin, choose a picture."
+    assert person.status == "To begin, choose a picture. It stays on this computer."
     assert person.window.model["text"] == "colours.onnx"
     assert "It tells apart red, a, b" in person.window.summary["text"]
     for button in (person.window.analyse, person.window.analyse_folder, person.window.copy, person.window.save):
@@ -637,6 +638,16 @@ def test_the_command_shows_the_picture_and_ends_without_a_word(
             assert process.returncode == 0
         finally:
             process.kill()
+
+
+def test_the_example_opens_the_tutorials_network(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr("whatsit.apps.desktop.open_window", lambda *given: asked.append(given))
+    script = Path(__file__).parents[1] / "examples" / "desktop_top10.py"
+    for given in ([], ["mobilenet_v2"], ["mobilenet_v2", "a.jpg"]):
+        monkeypatch.setattr(sys, "argv", ["desktop_top10.py", *given])
+        runpy.run_path(str(script))
+    assert asked == [("resnet50", None), ("mobilenet_v2", None), ("mobilenet_v2", "a.jpg")]
 
 
 STARTED = """

@@ -46,17 +46,35 @@ def in_words(error: BaseException) -> tuple[str, str]:
     )
 
 
-def show_table(parent: tk.Misc, looks: Looks, title: str, rows: Sequence[tuple[str, str]]) -> tk.Toplevel:
-    """Names and texts, to be read and copied from."""
+def show_facts(parent: tk.Misc, looks: Looks, title: str, facts: Sequence[tuple[str, str]]) -> None:
+    """Names, with a text below each."""
+    text = _page(parent, looks, title, lines=24)
+    text.tag_configure("name", font="WhatsitStrong", spacing1=looks.px(8))
+    for name, told in facts:
+        text.insert("end", f"{name}\n", "name", f"{printable(told)}\n")
+    _finish(text)
+
+
+def show_keys(parent: tk.Misc, looks: Looks, control: str) -> None:
+    text = _page(parent, looks, "Keys", lines=len(KEYS) + 4)
+    text.configure(tabs=(looks.px(400),), spacing1=looks.px(6))
+    for what, key in KEYS:
+        text.insert("end", f"{what}\t{key.format(Ctrl=control)}\n")
+    _finish(text)
+
+
+def _page(parent: tk.Misc, looks: Looks, title: str, lines: int) -> tk.Text:
+    """A window of its own to read and copy from. It scrolls where it must."""
+    px, over = looks.px, parent.winfo_toplevel()
     top = tk.Toplevel(parent, background=looks.ground)
     top.title(title)
-    top.transient(parent.winfo_toplevel())
-    px = looks.px
+    top.transient(over)
+    top.geometry(f"+{over.winfo_rootx() + px(60)}+{over.winfo_rooty() + px(40)}")
     text = tk.Text(
         top,
         wrap="word",
-        width=68,
-        height=20,
+        width=72,
+        height=lines,
         font="TkDefaultFont",
         background=looks.card,
         foreground=looks.ink,
@@ -67,13 +85,13 @@ def show_table(parent: tk.Misc, looks: Looks, title: str, rows: Sequence[tuple[s
         spacing1=px(2),
         cursor="arrow",
     )
-    text.tag_configure("name", font="WhatsitStrong", spacing1=px(8))
-    for name, told in rows:
-        text.insert("end", f"{name}\n", "name", f"{printable(told)}\n")
-    text.delete("end-2c", "end")
-    text.configure(state="disabled")
     bar = ttk.Scrollbar(top, command=text.yview)
-    text.configure(yscrollcommand=bar.set)
+
+    def scrolled(first: float, last: float) -> None:
+        bar.set(first, last)
+        bar.grid_remove() if (float(first), float(last)) == (0, 1) else bar.grid()
+
+    text.configure(yscrollcommand=scrolled)
     close = ttk.Button(top, text="Close", command=top.destroy)
     top.rowconfigure(0, weight=1)
     top.columnconfigure(0, weight=1)
@@ -83,4 +101,9 @@ def show_table(parent: tk.Misc, looks: Looks, title: str, rows: Sequence[tuple[s
     for key in ("<Escape>", "<Return>"):
         top.bind(key, lambda _: top.destroy())
     close.focus_set()
-    return top
+    return text
+
+
+def _finish(text: tk.Text) -> None:
+    text.delete("end-2c", "end")
+    text.configure(state="disabled")

@@ -163,7 +163,7 @@ class ModelButton(ttk.Menubutton):
             self._heading("Opened before")
             for path in self._recent.models:
                 self._choice(shortened_middle(path, 60), path)
-        self._heading("Networks that know ImageNet's 1,000 labels; the first time takes minutes")
+        self._heading("With ImageNet's 1,000 labels (the first time takes minutes)")
         for name in models.by_name():
             self._choice(name, name)
         self.menu.add_separator()

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def by_name() -> tuple[str, ...]:
-    """The networks of the short list; the first time, getting one ready takes a while and the 'train' extra."""
-    return tuple(catalogue.curated())
+    """The networks of the short list that answer with labels. The first time, getting one ready needs 'train'."""
+    return tuple(name for name, spec in catalogue.curated().items() if spec.classes == catalogue.IMAGENET)
 
 
 def file_of(choice: str) -> Path | None:

@@ -98,8 +98,8 @@ class Session:
         task.tell(self._model_opened, models.shown(choice), model)
 
     def _model_opened(self, name: str, model: OpenModel) -> None:
+        self.note = f"{printable(name)} answers now." if self.model is not None else ""
         self.model, self.model_name, self.opening = model, name, None
-        self.note = f"{printable(name)} answers now." if self.picture is not None else ""
         self._stop_judging()
         self.answers = {}
         if self.picture is not None and not self.reading:
@@ -294,7 +294,11 @@ class Session:
             return f"Opening {printable(self.opening)}…"
         if self.note or self.picture is not None or self.reading:
             return self.note
-        return "To begin, choose a picture." if self.model is not None else "To begin, choose a model."
+        return (
+            "To begin, choose a picture. It stays on this computer."
+            if self.model is not None
+            else "To begin, choose a model."
+        )
 
     @property
     def awaited(self) -> str:

@@ -238,13 +238,11 @@ class Window:
 
     def _about(self) -> None:
         if self.session.model is not None:
-            rows = [("File", str(self.session.model.path)), *presenter.about(self.session.model.manifest)]
-            dialogs.show_table(self.root, self.looks, f"About {printable(self.session.model_name)}", rows)
+            facts = [*presenter.about(self.session.model.manifest), ("File", str(self.session.model.path))]
+            dialogs.show_facts(self.root, self.looks, f"About {printable(self.session.model_name)}", facts)
 
     def _keys(self) -> None:
-        control = control_name(self.root)
-        rows = [(what, key.replace("{Ctrl}", control)) for what, key in dialogs.KEYS]
-        dialogs.show_table(self.root, self.looks, "Keys", rows)
+        dialogs.show_keys(self.root, self.looks, control_name(self.root))
 
     # ---- what comes of it
 

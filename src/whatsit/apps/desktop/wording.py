@@ -45,7 +45,7 @@ def answer(prediction: Prediction, manifest: Manifest | None, name: str) -> Show
 
 
 def summary(manifest: Manifest) -> str:
-    return shortened(presenter.summary(manifest), _SUMMARY)
+    return _unbroken(shortened(presenter.summary(manifest), _SUMMARY))
 
 
 def shortened(text: str, most: int) -> str:
