@@ -63,6 +63,7 @@ def dress(root: tk.Tk) -> Looks:
             alarm="#b42318",
         )
         _calm(root, style, looks)
+        _hide_hidden_files(root)
     else:
         looks = _native(style, max(1.0, dots / _USUAL) if sys.platform == "win32" else 1.0)
     style.configure("Title.TLabel", font="WhatsitTitle")
@@ -99,6 +100,14 @@ def _fonts(root: tk.Tk) -> None:
         root.tk.call(
             "font", "create", f"Whatsit{name}", "-family", family, "-size", round(size * larger), "-weight", weight
         )
+
+
+def _hide_hidden_files(root: tk.Tk) -> None:
+    """Tk's own file dialog lists them unless told otherwise, and can be told once it was called, even wrongly."""
+    with contextlib.suppress(tk.TclError):
+        root.tk.call("tk_getOpenFile", "-unknown")
+    root.tk.call("set", "::tk::dialog::file::showHiddenBtn", 1)
+    root.tk.call("set", "::tk::dialog::file::showHiddenVar", 0)
 
 
 def _native(style: ttk.Style, scale: float) -> Looks:
