@@ -36,7 +36,7 @@ pytestmark = pytest.mark.desktop
 SECONDS = 20
 MARKUP = "<b>{x}</b> [exit] $y"
 LABELS = ("red", "a", "b", "c", MARKUP, "d", "e", "f", "a label of a length that no window could ever show whole", "g")
-TEAL = (13, 148, 136)
+TEAL, ALARM = (13, 148, 136), (180, 35, 24)
 
 
 @contextmanager
@@ -619,20 +619,27 @@ def shows(name: str, colour: tuple[int, int, int], least: int) -> bool:
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="looks at an X display")
 @pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    ("picture", "seen"),
+    [("a.png", {(255, 0, 0): 50_000, TEAL: 500}), ("broken.png", {ALARM: 200})],
+    ids=["answer", "open dialog"],
+)
 def test_the_command_shows_the_picture_and_ends_without_a_word(
-    tmp_path: Path, folder: Path, ended_by: signal.Signals
+    tmp_path: Path, folder: Path, picture: str, seen: dict[tuple[int, int, int], int], ended_by: signal.Signals
 ) -> None:
+    (folder / "broken.png").write_text("hello")
     model = write_tiny_model(tmp_path / "m.onnx", LABELS)
-    command = [sys.executable, "-m", "whatsit", "desktop", "-m", str(model), str(folder / "a.png")]
+    command = [sys.executable, "-m", "whatsit", "desktop", "-m", str(model), str(folder / picture)]
     with xvfb() as name:
         given = {**environment(tmp_path), "DISPLAY": name}
         process = subprocess.Popen(command, env=given, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             end = time.monotonic() + SECONDS
-            while not (shows(name, (255, 0, 0), 50_000) and shows(name, TEAL, 500)):
-                assert time.monotonic() < end, "the picture or its bars never appeared"
+            while not all(shows(name, colour, least) for colour, least in seen.items()):
+                assert time.monotonic() < end, "the picture and its bars, or the error, never appeared"
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.05)
+            time.sleep(0.5)  # for the dialog, which comes after the headline
             process.send_signal(ended_by)
             assert process.communicate(timeout=SECONDS) == ("", "")
             assert process.returncode == 0
@@ -651,7 +658,7 @@ def test_the_example_opens_the_tutorials_network(tmp_path: Path, folder: Path, m
 
 
 STARTED = """
-import sys, time
+import os, signal, sys, time
 from whatsit.apps.desktop.session import Session
 from whatsit.apps.desktop.window import Window
 begin, opened = Window.begin, Session._model_opened
@@ -664,7 +671,7 @@ def ready(session, name, model):
     opened(session, name, model)
     print("ready", name, time.time() - float(sys.argv[1]))
     print(*sorted({module.split(".")[0] for module in sys.modules}))
-    raise KeyboardInterrupt
+    os.kill(os.getpid(), signal.SIGTERM)
 
 Window.begin, Session._model_opened = mapped, ready
 from whatsit.apps.cli.main import main

@@ -33,7 +33,7 @@ class Commands:
     cancel: Command
     about: Command
     keys: Command
-    open_recent: Callable[[str], None]
+    open_path: Callable[[str], None]
     choose_model: Callable[[str], None]
 
 
@@ -135,7 +135,7 @@ class MenuBar:
         for path in self._recent.pictures:
             self._pictures.add_command(
                 label=shortened_middle(path, 80),
-                command=lambda path=path: self._commands.open_recent(path),  # type: ignore[misc]
+                command=lambda path=path: self._commands.open_path(path),  # type: ignore[misc]
             )
         if not self._recent.pictures:
             self._pictures.add_command(label="None yet", state="disabled")

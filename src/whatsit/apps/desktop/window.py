@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import signal
+import threading
 import tkinter as tk
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from tkinter import filedialog, ttk
 from types import TracebackType
@@ -40,7 +43,8 @@ class Window:
         self._errors: deque[BaseException] = deque()
         self._lagging: str | None = None
         self._late = False
-        self._tick: str | None = None
+        self._closed = self._signalled = False
+        self._collected = gc.isenabled()
         root.withdraw()
         root.report_callback_exception = self._mistake
         root.protocol("WM_DELETE_WINDOW", self.close)
@@ -53,13 +57,29 @@ class Window:
 
     def run(self) -> None:
         try:
-            self.root.update()  # on the screen, before the threads ask for the processor
-            self.begin()
-            self.root.mainloop()
-        except KeyboardInterrupt:  # Ctrl-C in the terminal, or SIGTERM
-            self.close()
+            with self._closed_by_signals():
+                self.root.update()  # on the screen, before the threads ask for the processor
+                self.begin()
+                self.root.mainloop()
         finally:
             self.end()
+
+    @contextlib.contextmanager
+    def _closed_by_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM close the window at the next tick. An exception could be lost inside a dialog of Tk's."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def heard(*_: object) -> None:
+            self._signalled = True
+
+        former = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in former.items():
+                signal.signal(number, handler)
 
     def begin(self) -> None:
         """Open the model, and hear from now on what the threads tell."""
@@ -71,15 +91,20 @@ class Window:
         self._poll()
 
     def close(self) -> None:
-        if self._tick is not None:
-            self.root.after_cancel(self._tick)
-            self._tick = None
-            self.root.destroy()
+        if self._closed:
+            return
+        self._closed = True
+        for awaited in ("button", "selectFilePath"):  # a dialog of Tk's own that is open would wait for ever
+            self.root.tk.call("set", f"::tk::Priv({awaited})", "")
+        self.root.after_idle(self.root.destroy)  # when it has ended
 
     def end(self) -> None:
         """After it was closed."""
+        with contextlib.suppress(tk.TclError):  # already destroyed
+            self.root.destroy()
         self.session.close()
-        gc.enable()
+        if self._collected:
+            gc.enable()
 
     # ---- the parts
 
@@ -163,7 +188,7 @@ class Window:
             cancel=self._and_show(session.cancel),
             about=self._about,
             keys=self._keys,
-            open_recent=lambda path: self._and_show(session.open, path)(),
+            open_path=lambda path: self._and_show(session.open, path)(),
             choose_model=lambda choice: self._and_show(session.choose_model, choice)(),
         )
 
@@ -183,14 +208,14 @@ class Window:
             filetypes=[("Pictures", patterns), ("All files", "*")],
         )
         if chosen:
-            self._commands.open_recent(chosen)
+            self._commands.open_path(chosen)
 
     def _open_folder(self) -> None:
         chosen = filedialog.askdirectory(
             parent=self.root, title="Choose a folder of pictures", initialdir=self._folder(), mustexist=True
         )
         if chosen:
-            self._commands.open_recent(chosen)
+            self._commands.open_path(chosen)
 
     def _open_model(self) -> None:
         chosen = filedialog.askopenfilename(
@@ -205,7 +230,7 @@ class Window:
 
     def _dropped(self, files: Sequence[str]) -> None:
         if files:
-            self._commands.open_recent(files[0])
+            self._commands.open_path(files[0])
 
     def _paste(self) -> None:
         try:
@@ -247,10 +272,14 @@ class Window:
     # ---- what comes of it
 
     def _poll(self) -> None:
+        if self._signalled:
+            self.close()
+        if self._closed:
+            return
         if self.session.deliver():
             self.refresh()
         self._tidy()
-        self._tick = self.root.after(_BUSY_TICK if self.session.busy else _IDLE_TICK, self._poll)
+        self.root.after(_BUSY_TICK if self.session.busy else _IDLE_TICK, self._poll)
 
     def _tidy(self) -> None:
         """Collect garbage on this thread alone: what Tk made, another one may not take apart, or the program aborts."""
@@ -264,15 +293,13 @@ class Window:
             self.root.after_idle(self._show_errors)  # later: a dialog waits for a person, and the session must not
 
     def _show_errors(self) -> None:
-        while self._errors:
+        while self._errors and not self._closed:
             dialogs.show_error(self.root, self._errors[0])
             self._errors.popleft()
 
     def _mistake(self, _: type[BaseException], error: BaseException, __: TracebackType | None) -> None:
         """In Tk's place, which would print a traceback that nobody sees."""
-        if isinstance(error, KeyboardInterrupt):
-            self.close()
-        else:
+        if not self._closed:  # afterwards, the dialog that was open fails
             self._failed(error)
 
     def refresh(self) -> None:
