@@ -7,6 +7,7 @@ Without a widget, and tested without a display:
     models    a name or file that was chosen -> an open model
     pictures  a dropped, pasted or chosen picture, its neighbours, and how it is scaled to be looked at
     recent    the pictures and models opened last, kept between two starts
+    wording   the answer as it is written out
 
 With widgets:
 
