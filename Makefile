@@ -4,6 +4,7 @@
 # make check    format, lint and types
 # make install  set up the environment in .venv
 # make builtin  train the built-in model for hours, or go on with runs/everyday (ARGS="--data-dir DIR" takes CIFAR-10 from there)
+# make screenshots  the pictures of docs/, from the real page and window (needs Chromium and Xvfb)
 # make clean    remove the environment and the tools' caches; runs/ stays
 # make bench    the benchmarks that need nothing but this machine
 
@@ -12,7 +13,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
-.PHONY: demo test check install notebook builtin bench clean
+.PHONY: demo test check install notebook builtin bench screenshots clean
 
 demo: install
 	$(BIN)/whatsit demo $(ARGS)
@@ -32,7 +33,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "whatsit needs Python 3.11 or newer; found $$($(PYTHON) --version). Try: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,keras,import,web,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,keras,import,web,desktop,dev]'
 	touch $(READY)
 
 notebook: install
@@ -45,6 +46,10 @@ builtin: install
 bench: install
 	$(BIN)/python benchmarks/predict_start.py
 	$(BIN)/python benchmarks/decode_speed.py
+
+screenshots: install
+	$(BIN)/python scripts/screenshots_page.py
+	$(BIN)/python scripts/screenshots_desktop.py
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache

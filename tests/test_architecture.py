@@ -146,8 +146,16 @@ def strayed_libraries(source: Path, files: list[Path]) -> list[str]:
 
 def training_reached(graph: dict[str, set[str]]) -> list[str]:
     """`runtime`, and the commands that only use a model, never reach `training`, not even through others."""
-    commands = ("answers", "files", "named_model", "page", "samples")
-    only_use = ("apps.presenter", "apps.serving", *(f"apps.cli.{command}" for command in commands))
+    commands = ("answers", "desktop", "files", "named_model", "page", "samples")
+    only_use = (
+        "apps.presenter",
+        "apps.serving",
+        "apps.served",
+        "apps.feedback",
+        "apps.folder_names",
+        "apps.tables",
+        *(f"apps.cli.{command}" for command in commands),
+    )
     users = [m for m in graph if m.split(".")[0] == "runtime" or m in only_use]
     users += [m for m in graph if m.startswith(("apps.web", "apps.server", "apps.desktop"))]
     return [

@@ -15,6 +15,7 @@ from tiny_model import write_tiny_model
 from tiny_weights import NETWORK, write_tiny_weights
 
 import whatsit
+from whatsit import named_models
 from whatsit.apps.cli.main import main
 from whatsit.errors import OptionError
 from whatsit.weights import Wanted, describe, find, model_path
@@ -112,7 +113,7 @@ def test_a_named_network_in_the_cache_is_opened_at_once(
     capsys: pytest.CaptureFixture[str], picture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_into_the_cache()
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("something was fetched"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("something was fetched"))
     assert main(["predict", "-m", "tiny", picture]) == 0
     assert "red" in capsys.readouterr().out
 
@@ -122,7 +123,7 @@ def test_a_model_file_serves_though_its_weights_are_gone(
 ) -> None:
     put_into_the_cache()
     monkeypatch.delenv("WHATSIT_WEIGHTS")
-    monkeypatch.setattr(subprocess, "run", lambda *a, **k: pytest.fail("something was fetched"))
+    monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: pytest.fail("something was fetched"))
     assert main(["predict", "-m", "tiny", picture]) == 0
 
 
@@ -186,7 +187,7 @@ def test_what_is_said_by_hand_reaches_fetch(
         asked.append(command)
         return subprocess.CompletedProcess(command, 3, "", "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(named_models, "_run", run)
     file = str(places / "weights" / "tiny.safetensors")
     by_hand = ["--weights", file, "--network-arg", "a=1", "--network-arg", "b=x", "--preprocess", "0..1"]
     by_hand += ["--framework", "torch", "--offline"]

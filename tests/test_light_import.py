@@ -60,6 +60,7 @@ def test_every_public_name_loads_without_a_heavy_library() -> None:
         ["verify", "MODEL"],
         ["--help"],
         ["predict", "--help"],
+        ["desktop", "--help"],
     ],
 )
 def test_using_a_model_loads_none(tmp_path: Path, make_photos: Callable[..., Path], arguments: list[str]) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
+import threading
+import time
 from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from whatsit import named_models
+from whatsit.errors import InterruptedEarlyError
 from whatsit.named_models import NotFetchedError
 from whatsit.weights import Wanted
 from whatsit.wishes import network_arguments
@@ -26,7 +30,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[list[str], dict[str, st
         found.append((command, env))
         return subprocess.CompletedProcess(command, 2, "", "")
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(named_models, "_run", run)
     return found
 
 
@@ -45,7 +49,9 @@ def test_arguments_arrive_as_they_were(
     arguments: dict[str, Any], asked: list[tuple[list[str], dict[str, str]]], tmp_path: Path
 ) -> None:
     with pytest.raises(NotFetchedError):
-        named_models._fetch(Wanted("resnet18", None, tmp_path / "w.pth", arguments), offline=True, quiet=True)
+        named_models._fetch(
+            Wanted("resnet18", None, tmp_path / "w.pth", arguments), offline=True, quiet=True, stopped=threading.Event()
+        )
     ((command, _),) = asked
     words = tuple(after for word, after in pairwise(command) if word == "--network-arg")
     assert network_arguments(words) == arguments
@@ -61,7 +67,39 @@ def test_the_hubs_switch_is_the_users_unless_a_page_set_it(
     if page:
         monkeypatch.setitem(sys.modules, "whatsit.apps.web", ModuleType("whatsit.apps.web"))
     with pytest.raises(NotFetchedError):
-        named_models._fetch(Wanted("resnet18"), offline=False, quiet=True)
+        named_models._fetch(Wanted("resnet18"), offline=False, quiet=True, stopped=threading.Event())
     ((_, environment),) = asked
     assert ("HF_HUB_OFFLINE" in environment) is not page
     assert "OPENBLAS_NUM_THREADS" not in environment
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell script stands in for Python")
+def test_a_fetch_that_nobody_waits_for_any_more_is_ended(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    script = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+    monkeypatch.setattr(sys, "executable", _instead_of_python(tmp_path, [sys.executable, "-c", script, str(begun)]))
+    stopped = threading.Event()
+    ended: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            named_models.path_of(Wanted("resnet18"), quiet=True, stopped=stopped)
+        except InterruptedEarlyError as error:
+            ended.append(error)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    while not begun.exists():
+        time.sleep(0.01)
+    began = time.monotonic()
+    stopped.set()
+    asking.join(30)
+    assert time.monotonic() - began < 10
+    assert len(ended) == 1
+
+
+def _instead_of_python(folder: Path, command: list[str]) -> str:
+    script = folder / "python"
+    script.write_text(f"#!/bin/sh\nexec {shlex.join(command)}\n")
+    script.chmod(0o755)
+    return str(script)

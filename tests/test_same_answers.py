@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -145,6 +146,37 @@ def test_every_door_gives_the_answers_of_the_command_line(
     ask: Callable[[str, Path], Answers], address: str, folder: Path, expected: Answers
 ) -> None:
     compare(ask(address, folder), expected)
+
+
+def test_the_desktop_window_gives_the_answers_of_the_command_line(
+    folder: Path, expected: Answers, tmp_path: Path
+) -> None:
+    """What the window shows, picture by picture: its session, which needs no display."""
+    from whatsit.apps.desktop.recent import Recent
+    from whatsit.apps.desktop.session import Session
+
+    errors: list[Exception] = []
+    session = Session(Recent(tmp_path / "recent.json"), errors.append)
+
+    def settle(file: Path | None) -> None:
+        end = time.monotonic() + SECONDS
+        while session.busy or (file is not None and (session.answer is None or session.place is None)):
+            assert time.monotonic() < end
+            session.deliver()
+            time.sleep(0.001)
+
+    session.choose_model("everyday")
+    settle(None)
+    answers: Answers = {}
+    for file in sorted(folder.iterdir()):
+        session.open(file)
+        settle(file)
+        assert session.answer is not None
+        assert Path(session.answer.path) == file
+        answers[file.name] = dict(session.answer.top)
+    session.close()
+    assert errors == []
+    compare(answers, expected)
 
 
 def compare(answers: Answers, expected: Answers) -> None:

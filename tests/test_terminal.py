@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from whatsit.apps.cli import terminal
-from whatsit.apps.cli.terminal import Lines, Terminal, duration, printable, reporter
+from whatsit.apps.cli.terminal import Lines, Terminal, duration, reporter
+from whatsit.apps.text import printable
 from whatsit.events import Decision, EpochEnded, Event, Finished, NetworkBuilt, Notice, Progress
 
 EPOCH = EpochEnded(3, 10, 1.25, 0.5, 1.5, 0.4375, 1e-3, 2.04, True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from whatsit.evaluation.report import percent
 
 if TYPE_CHECKING:
+    from whatsit.errors import WhatsitError
     from whatsit.modelfile import Manifest
     from whatsit.runtime.prediction import Prediction
 
@@ -163,3 +164,19 @@ def class_scores(manifest: Manifest) -> list[tuple[str, float, float, int]]:
         if row["support"]
     ]
     return sorted(scores, key=lambda score: score[1])
+
+
+# ---- in words
+
+
+def copied(prediction: Prediction) -> str:
+    """The answer to be pasted elsewhere: a line for each label, with its share behind a tab; or why there is none."""
+    if prediction.error is not None:
+        return headline(prediction)
+    return "".join(f"{label}\t{percent(score)}\n" for label, score in prediction.top)
+
+
+def problem(error: WhatsitError) -> tuple[str, str]:
+    """An error for a dialog: what failed as a sentence, and below it what was found, what is accepted, what to do."""
+    what = f"{error.what[:1].upper()}{error.what[1:]}."
+    return what, f"Found: {error.value}\nAccepted: {error.accepted}\n\n{error.hint}"

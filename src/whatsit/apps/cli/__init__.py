@@ -10,6 +10,7 @@ models     models, fetch
 importing  import
 data       split, check
 page       serve
+desktop    desktop
 board      tensorboard
 terminal   events -> a terminal or a pipe
 """

@@ -15,7 +15,8 @@ import click
 
 from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.named_model import model_options, open_model
-from whatsit.apps.cli.terminal import Lines, printable, reporter
+from whatsit.apps.cli.terminal import Lines, reporter
+from whatsit.apps.text import printable
 from whatsit.errors import OptionError
 
 if TYPE_CHECKING:

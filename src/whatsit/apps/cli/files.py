@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from whatsit.apps.cli.terminal import printable
+from whatsit.apps.text import printable
 
 if TYPE_CHECKING:
     from whatsit.modelfile import Manifest

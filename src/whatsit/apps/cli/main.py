@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from whatsit.apps.cli.terminal import printable
+from whatsit.apps.text import printable
 from whatsit.errors import OptionError, OutputError, WhatsitError, did_you_mean
 from whatsit.version import __version__
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "predict": ("answers", "predict"),
     "show-sample": ("samples", "show_sample"),
     "serve": ("page", "serve"),
+    "desktop": ("desktop", "desktop"),
     "tensorboard": ("board", "tensorboard"),
     "check": ("data", "check"),
     "split": ("data", "split"),

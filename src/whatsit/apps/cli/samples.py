@@ -14,7 +14,8 @@ import click
 from whatsit.apps.cli.answers import refuse_unwritable
 from whatsit.apps.cli.data import data_dir_option
 from whatsit.apps.cli.named_model import model_options, open_model
-from whatsit.apps.cli.terminal import printable, reporter
+from whatsit.apps.cli.terminal import reporter
+from whatsit.apps.text import printable
 from whatsit.errors import DataError, MissingExtraError, OptionError
 
 if TYPE_CHECKING:

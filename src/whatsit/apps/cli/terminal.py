@@ -114,13 +114,6 @@ def _live_bar() -> Bar:
     return bar
 
 
-def printable(text: str) -> str:
-    """One line without control codes: file names may hold line breaks, escape sequences and bytes that are no text."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
 def lines(event: Event, verbose: bool = True) -> list[str]:
     """What an event says in plain text."""
     if isinstance(event, Notice):

@@ -1,0 +1,10 @@
+"""Text from outside as it can be shown: file names and labels need not be valid text."""
+
+from __future__ import annotations
+
+
+def printable(text: str) -> str:
+    """One line without control codes: file names may hold line breaks, escape sequences and bytes that are no text."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
