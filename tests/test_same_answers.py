@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gc
 import io
 import json
 import re
@@ -91,6 +92,7 @@ def address() -> Iterator[str]:
     """The page and the HTTP interface, as `whatsit serve` opens them."""
     with serving.opened(named([("everyday", OpenModel(named_models.BUILTIN_FILE))]), port=0) as running:
         yield str(running)
+    gc.collect()  # the dropped loops, while their warnings are expected
 
 
 def scores(top: list[dict[str, float]]) -> dict[str, float]:
