@@ -462,7 +462,7 @@ def test_sigterm_finishes_what_was_begun_and_refuses_what_comes(models: list[Pat
             time.sleep(0.7)  # longer than an idle server takes to end
             assert server.process.poll() is None
         begun.sendall(RED[40:])
-        said = begun.recv(65_536)
+        said = b"".join(iter(lambda: begun.recv(65_536), b""))  # until the server closes
         assert said.startswith(b"HTTP/1.1 200 ")
         assert b'"label":"red"' in said
         begun.close()
