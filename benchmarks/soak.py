@@ -189,17 +189,13 @@ def soak(seconds: float, clients: int, model: str, page: bool = True) -> list[st
 def _soak(folder: Path, seconds: float, clients: int, model: str, page: bool) -> list[str]:
     command = [sys.executable, "-m", "whatsit", "serve", "-m", model, "--port", "0", "--grace", "20"]
     environment = {**os.environ, "TMPDIR": str(folder)}
-    process = subprocess.Popen(
-        command + ([] if page else ["--no-page"]),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-    )
-    assert process.stderr is not None
-    said = process.stderr.readline()
-    port = re.search(r":(\d+)", said)
-    assert port, said
+    said = folder.with_suffix(".said")
+    with said.open("w") as stderr:
+        command += [] if page else ["--no-page"]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, env=environment)
+    while not (port := re.search(r"http://[^:]+:(\d+)", said.read_text())):
+        time.sleep(0.1)
+        assert process.poll() is None, said.read_text()
     before = files_in(folder)
     stop = threading.Event()
     pictures = photos()

@@ -24,9 +24,12 @@ class Server:
 
 
 @contextmanager
-def started(*options: str | Path, told_before: bool = False, **environment: str) -> Iterator[Server]:
+def started(
+    *options: str | Path, page: bool = False, told_before: bool = False, **environment: str
+) -> Iterator[Server]:
     """The server with these options, on a free port; ended at the end. `told_before`: without -m, it says so first."""
-    command = [sys.executable, "-m", "whatsit", "serve", "--no-page", "--port", "0", *map(str, options)]
+    command = [sys.executable, "-m", "whatsit", "serve", "--port", "0", *map(str, options)]
+    command += [] if page else ["--no-page"]
     environment = {**os.environ, "PYTHONPATH": str(Path(whatsit.__file__).parents[1]), **environment}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -35,7 +38,9 @@ def started(*options: str | Path, told_before: bool = False, **environment: str)
             assert process.stderr is not None
             line = process.stderr.readline()
             line = process.stderr.readline() if told_before else line
-            told = re.fullmatch(r"The server is at (http://127\.0\.0\.1:\d+)/docs \(Ctrl-C ends it\)\n", line)
+            told = re.fullmatch(
+                r"The (?:server|page) is at (http://127\.0\.0\.1:\d+)(?:/docs)? \(Ctrl-C ends it\)\n", line
+            )
             assert told, line + process.stderr.read()
             yield Server(process, told[1])
         finally:

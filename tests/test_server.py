@@ -11,6 +11,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import zipfile
 import zlib
@@ -34,6 +35,7 @@ from whatsit.runtime import OpenModel
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
+FORM = "multipart/form-data; boundary=b"
 HOSTILE = "<script>alert(1)</script>"
 PROBLEM = "application/problem+json"
 PARTS = {"type", "title", "status", "kind", "detail", "what", "value", "accepted", "hint", "error"}
@@ -57,9 +59,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     ]
 
 
-@pytest.fixture(scope="module")
-def server(models: list[Path]) -> Iterator[Server]:
-    with started("-m", models[0], "-m", models[1], "--no-access-log") as running:
+@pytest.fixture(scope="module", params=["alone", "beside the page"])
+def server(models: list[Path], request: pytest.FixtureRequest) -> Iterator[Server]:
+    page = request.param == "beside the page"
+    if page:
+        pytest.importorskip("gradio", reason="needs the 'web' extra")
+    with started("-m", models[0], "-m", models[1], "--no-access-log", page=page) as running:
         yield running
 
 
@@ -291,6 +296,13 @@ def test_a_client_that_never_finishes_its_first_line_is_dropped(
             assert kept.recv(65_536).startswith(b"HTTP/1.1 200 ")
             kept.sendall(b"GET /heal")
             assert kept.recv(10) == b""
+        for left_over in (b"", b"\r\n", b"x"):  # after an answer, also the rest of a body that nobody reads
+            with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as kept:
+                length = b"Content-Length: 100\r\n" if left_over == b"x" else b""
+                kept.sendall(b"GET /health/live HTTP/1.1\r\nHost: x\r\n" + length + b"\r\n")
+                assert b"alive" in kept.recv(65_536)
+                kept.sendall(left_over)
+                assert kept.recv(10) == b""
 
 
 def test_bodies_that_cannot_be_understood_are_problems(ask: Any) -> None:
@@ -325,14 +337,86 @@ def test_file_names_that_are_no_text_and_names_with_paths_are_only_names(ask: An
     assert said["predictions"][0]["name"].endswith(".png")
 
 
-def test_large_json_is_refused_and_others_are_answered_meanwhile(ask: Any) -> None:
-    for body in (
-        b"[" * 10_000_000,
-        b'{"inputs": ' + b"[1," * 3_300_000,
-        json.dumps({"inputs": [1] * 3_000_000}).encode(),
-    ):
-        refused(ask.post("/v2/models/colours/infer", content=body), 400, "bad tensor")
-    assert ask.post("/predict", content=RED).json()["label"] == "red"
+def test_what_is_long_to_read_is_refused_and_others_are_answered_meanwhile(ask: Any, server: Server) -> None:
+    """Reading JSON keeps all threads waiting, and so does multiplying a long shape."""
+    shape = {"name": "pictures", "datatype": "UINT8", "shape": [1, *[2**31 - 1] * 60_000]}
+    bodies = [
+        (b"[" * 10_000_000, 413, "too many values"),
+        (b'{"inputs": ' + b"[1," * 3_300_000, 413, "too many values"),
+        (json.dumps({"inputs": [1] * 3_000_000}).encode(), 413, "too many values"),
+        (b'{"x":[' + b"[]," * 400_000 + b"[]]}", 400, "bad tensor"),
+        (json.dumps({"inputs": [shape]}).encode(), 400, "bad tensor"),
+        (b'{"inputs": "' + b"a" * 10_000_000 + b'"}', 400, "bad tensor"),
+    ]
+    waits: list[float] = []
+    done = threading.Event()
+
+    def ask_all_the_time() -> None:
+        with httpx.Client(base_url=server.address, timeout=SECONDS) as other:
+            while not done.is_set():
+                start = time.perf_counter()
+                assert other.get("/health/live").status_code == 200
+                waits.append(time.perf_counter() - start)
+
+    thread = threading.Thread(target=ask_all_the_time)
+    thread.start()
+    try:
+        for body, status, kind in bodies:
+            answer = ask.post("/v2/models/colours/infer", content=body)
+            refused(answer, status, kind)
+            assert len(answer.content) < 2_000
+    finally:
+        done.set()
+        thread.join()
+    assert max(waits) < 1.0
+    assert len(waits) > 20
+
+
+def test_binary_tensors_that_do_not_fit_are_refused(ask: Any) -> None:
+    files = {"name": "pictures", "datatype": "BYTES", "shape": [1]}
+
+    def infer(tail: bytes, size: Any, length: str | None = None) -> Any:
+        text = json.dumps({"inputs": [{**files, "parameters": {"binary_data_size": size}}]}).encode()
+        headers = {"Inference-Header-Content-Length": length or str(len(text))}
+        return ask.post("/v2/models/colours/infer", content=text + tail, headers=headers)
+
+    whole = len(RED).to_bytes(4, "little") + RED
+    assert infer(whole, len(whole)).json()["outputs"][1]["data"] == ["red"]
+    for tail, size in ((whole, len(whole) + 1), (whole[:-1], len(whole) - 1), (b"\1", 1), (whole * 2, 2 * len(whole))):
+        refused(infer(tail, size), 400, "bad tensor")
+    refused(infer(bytes(4_000_000), 4_000_000), 400, "bad tensor")  # a million empty elements
+    for length in ("9" * 5_000, "-1", "x", "1000000"):
+        refused(infer(whole, len(whole), length), 400, "bad tensor")
+
+
+def test_bodies_in_memory_have_a_limit_together(models: list[Path]) -> None:
+    limits = Limits(held_bytes=100_000)
+    served = named([("c.onnx", OpenModel(models[0]))])
+    with serving.opened(served, page=False, port=0, limits=limits) as running:
+        port = running.visit[1]
+        head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port)) as holding:
+            holding.sendall(head + bytes(80_000))
+            time.sleep(0.3)
+            answer = httpx.post(f"{running}/predict", content=bytes(30_000))
+            refused(answer, 429, "too many bytes at once")
+            assert answer.headers["retry-after"]
+            assert httpx.post(f"{running}/predict", content=RED).json()["label"] == "red"
+        time.sleep(0.3)
+        assert httpx.post(f"{running}/predict", content=bytes(90_000)).status_code == 415
+
+
+def test_a_client_that_asks_first_hears_at_once_that_its_body_is_too_large(limited: Any) -> None:
+    address = limited.base_url
+    with socket.create_connection((address.host, address.port), timeout=SECONDS) as asking:
+        asking.sendall(b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: 900000\r\nExpect: 100-continue\r\n\r\n")
+        assert asking.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
+def test_a_head_is_an_answer_without_its_body(ask: Any) -> None:
+    for path in ("/health/live", "/health/ready", "/labels", "/metrics", "/v2"):
+        answer = ask.head(path)
+        assert (answer.status_code, answer.content) == (200, b"")
 
 
 # ---- who may ask
@@ -348,7 +432,7 @@ def test_a_token_is_asked_for_and_probes_need_none(models: list[Path]) -> None:
         ):
             answer = ask.post("/predict", content=RED, headers=headers)
             refused(answer, 401, "not admitted")
-            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert answer.headers["www-authenticate"] == 'Bearer realm="whatsit"'
             assert ask.get("/labels", headers=headers).status_code == 401
             assert ask.get("/metrics", headers=headers).status_code == 401
             assert ask.get("/v2/models/colours", headers=headers).status_code == 401
@@ -356,12 +440,16 @@ def test_a_token_is_asked_for_and_probes_need_none(models: list[Path]) -> None:
             answer = ask.post("/predict", content=RED, headers={"Authorization": f"{scheme} s3cret"})
             assert answer.json()["label"] == "red"
         assert [ask.get(path).status_code for path in ("/health/ready", "/v2/health/live", "/docs")] == [200, 200, 200]
-        assert ask.get("/openapi.json").json()["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+        assert set(ask.get("/openapi.json").json()["components"]["securitySchemes"]) == {"bearer"}
+        counted = 'whatsit_requests_total{endpoint="/labels",method="GET",status="401"} 4.0'
+        assert counted in ask.get("/metrics", headers={"Authorization": "Bearer s3cret"}).text
 
 
 def test_the_page_password_admits_programs_too(models: list[Path]) -> None:
     with started("-m", models[0], "--auth", "ada:x:y") as server, httpx.Client(base_url=server.address) as ask:
-        assert ask.post("/predict", content=RED).status_code == 401
+        problem = ask.post("/predict", content=RED)
+        assert problem.headers["www-authenticate"] == 'Basic realm="whatsit"'
+        assert "-u USER:PASSWORD" in refused(problem, 401, "not admitted")["hint"]
         assert ask.post("/predict", content=RED, auth=("ada", "x")).status_code == 401
         assert ask.post("/predict", content=RED, auth=("ada", "x:y")).json()["label"] == "red"
 
@@ -369,14 +457,19 @@ def test_the_page_password_admits_programs_too(models: list[Path]) -> None:
 def test_other_origins_may_ask_only_where_they_are_named(models: list[Path]) -> None:
     origin = {"Origin": "https://example.org"}
     with (
-        started("-m", models[0], "--cors", "https://example.org") as server,
+        started("-m", models[0], "--cors", "https://example.org", WHATSIT_TOKEN="t") as server,
         httpx.Client(base_url=server.address) as ask,
     ):
+        stranger = ask.get("/labels", headers=origin)
+        assert (stranger.status_code, stranger.headers["access-control-allow-origin"]) == (401, "https://example.org")
+        ask.headers["Authorization"] = "Bearer t"
         assert ask.get("/labels", headers=origin).headers["access-control-allow-origin"] == "https://example.org"
         other = ask.get("/labels", headers={"Origin": "https://example.com"})
         assert "access-control-allow-origin" not in other.headers
         asked = {**origin, "Access-Control-Request-Method": "POST"}
         assert ask.options("/predict", headers=asked).status_code == 200
+        refusal = ask.get("/labels?model=nix", headers=origin)
+        assert (refusal.status_code, refusal.headers["access-control-allow-origin"]) == (404, "https://example.org")
 
 
 # ---- the process
@@ -386,11 +479,14 @@ def test_the_access_log_is_one_line_of_json_for_each_request(models: list[Path])
     with started("-m", models[0]) as server:
         with httpx.Client(base_url=server.address) as ask:
             identity = ask.post("/predict", content=RED).headers["x-request-id"]
-            ask.post('/predictions/a"b%0A', content=RED)
+            ask.post('/predictions/a"b%0A%C2%9B31m%F0%9F%98%80', content=RED, headers={"X-Forwarded-For": "evil"})
             ask.get("/health/live")
         server.process.terminate()
         out, err = server.process.communicate(timeout=SECONDS)
+    assert out.isascii()
+    assert "\x9b" not in out
     first, second = map(json.loads, out.splitlines())
+    assert second["client"] == first["client"] == "127.0.0.1"
     assert first["id"] == identity
     assert (first["method"], first["path"], first["status"], first["pictures"]) == ("POST", "/predict", 200, 1)
     assert first["kind"] is None
@@ -404,6 +500,42 @@ def test_nobody_reading_the_log_holds_nothing_up(models: list[Path]) -> None:
         long = "x" * 6_000  # a pipe holds 64 kB
         assert all(ask.get(f"/labels?model={long}").status_code == 404 for _ in range(40))
         assert ask.post("/predict", content=RED).json()["label"] == "red"
+
+
+def test_broken_forms_are_no_lines_on_stderr(models: list[Path]) -> None:
+    with started("-m", models[0], "--no-access-log") as server, httpx.Client(base_url=server.address) as ask:
+        for _ in range(20):
+            ask.post("/predict", content=b"--b\r\nContent-Dis\x1bposition: x", headers={"Content-Type": FORM})
+        server.process.terminate()
+        assert server.process.communicate(timeout=SECONDS) == ("", "")
+
+
+def test_a_mistake_of_ours_is_told_to_the_log_and_not_to_the_client(
+    models: list[Path], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def mistaken(*_arguments: Any, **_options: Any) -> Any:
+        raise RuntimeError("/root/secret")
+
+    monkeypatch.setattr(OpenModel, "prepare", mistaken)
+    served = named([("c.onnx", OpenModel(models[0]))])
+    with serving.opened(served, page=False, port=0) as running:
+        answer = httpx.post(f"{running}/predict", content=RED)
+        refused(answer, 500, "mistake of the server")
+        assert "secret" not in answer.text
+    told = json.loads(capfd.readouterr().err)
+    assert told["id"] == answer.headers["x-request-id"]
+    assert "RuntimeError: /root/secret" in told["trace"]
+
+
+def test_a_server_may_be_opened_off_the_main_thread(models: list[Path]) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    def open_and_ask() -> str:
+        with serving.opened(named([("c.onnx", OpenModel(models[0]))]), page=False, port=0) as running:
+            return str(httpx.post(f"{running}/predict", content=RED).json()["label"])
+
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(open_and_ask).result(timeout=SECONDS) == "red"
 
 
 def test_a_model_file_that_is_deleted_goes_on_answering(tmp_path: Path) -> None:
@@ -498,6 +630,10 @@ def test_nothing_is_left_on_the_disk(models: list[Path], tmp_path: Path) -> None
         (["--new-labels"], "cannot take new labels"),
         (["-m", "a.onnx", "-m", "b.onnx", "--preprocess", "imagenet"], "cannot tell which model is meant"),
         (["--queue", "0"], "cannot run 'whatsit serve'"),
+        (["--token", ""], "cannot ask for this token"),
+        (["--token", " x"], "cannot ask for this token"),
+        (["--cors", "example.org"], "cannot let this origin ask"),
+        (["--cors", "https://example.org/"], "cannot let this origin ask"),
     ],
 )
 def test_options_that_contradict_are_refused_at_once(options: list[str], told: str) -> None:

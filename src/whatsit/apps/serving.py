@@ -70,24 +70,40 @@ def opened(
     """
     with ExitStack() as stack:
         try:
+            from fastapi import FastAPI
+
             from whatsit.apps.server import app as application
             from whatsit.apps.server.access_log import AccessLog
-            from whatsit.apps.server.guard import Guard, State
+            from whatsit.apps.server.exchange import State
+            from whatsit.apps.server.guard import Guard
             from whatsit.apps.server.limits import Limits
             from whatsit.apps.server.listening import running
             from whatsit.apps.server.metrics import Metrics
+            from whatsit.apps.server.work import Work
         except ImportError as error:
             raise MissingExtraError("open a server", module=error.name or "fastapi", extra="server") from None
         state, metrics, limits = State(), Metrics(), limits or Limits()
-        guarded = bool(token or auth)
-        app = application.build(models, state, limits=limits, metrics=metrics, cors=cors, guarded=guarded)
-        whole = app
-        if page:
-            whole = stack.enter_context(_page(models, examples, feedback)).mount(app, auth)
-        writer = stack.enter_context(AccessLog(sys.stdout)) if log else None
-        guard = Guard(whole, limits, metrics, state, token=token, password=auth, log=writer)
+        work = stack.enter_context(Work(limits, metrics))
+        schemes: list[application.Scheme] = []
+        schemes += ["bearer"] if token is not None else []
+        schemes += ["basic"] if auth is not None else []
+        interface = application.build(models, work, metrics, state, schemes)
+        shown = stack.enter_context(_page(models, examples, feedback)) if page else None
+        guard = Guard(
+            interface,
+            shown.mount(FastAPI(openapi_url=None), auth) if shown else None,
+            limits,
+            metrics,
+            state,
+            token=token,
+            password=auth,
+            cors=cors,
+            log=stack.enter_context(AccessLog(sys.stdout)) if log else None,
+            mistakes=stack.enter_context(AccessLog(sys.stderr)),
+        )
         probe = "/" if page else "/health/ready"
-        server = stack.enter_context(running(guard, host, port, state, probe=probe, grace=grace))
+        is_busy = (lambda: shown.work.busy) if shown else lambda: False
+        server = stack.enter_context(running(guard, host, port, state, probe=probe, grace=grace, is_busy=is_busy))
         if share:
             from whatsit.apps.web.public_link import public_link
 

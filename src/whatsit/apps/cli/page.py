@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,6 +107,8 @@ def serve(
         refuse_missing_page()
     refuse_port_in_use(host, port)
     password = _password(auth)
+    _refuse_blank_token(token)
+    _refuse_no_origins(options["cors"])
     served = _open_all(models, options)
     with serving.opened(
         served,
@@ -180,6 +184,28 @@ def _password(auth: str | None) -> tuple[str, str] | None:
     return user.strip(), password
 
 
+def _refuse_blank_token(token: str | None) -> None:
+    """A variable that is not set, as in --token "$TOKEN", must not open the server to everyone."""
+    if token is not None and (not token or token != token.strip()):
+        raise OptionError(
+            "cannot ask for this token",
+            value="--token or WHATSIT_TOKEN that is empty, or begins or ends with a blank",
+            accepted="a text without blanks around it",
+            hint="For instance: --token $(openssl rand -hex 16)",
+        )
+
+
+def _refuse_no_origins(origins: tuple[str, ...]) -> None:
+    for origin in origins:
+        if not re.fullmatch(r"\*|https?://[^/\s]+", origin):
+            raise OptionError(
+                "cannot let this origin ask",
+                value=f"--cors {origin}",
+                accepted="http:// or https://, a host and no path, or *",
+                hint="For instance: --cors https://example.org",
+            )
+
+
 def _feedback(folder: Path | None, new_labels: bool, served: list[Served]) -> Feedback | None:
     if folder is None:
         return None
@@ -223,7 +249,8 @@ def refuse_port_in_use(host: str, port: int) -> None:
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if os.name != "nt":  # there it would succeed on a port in use
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:

@@ -1,12 +1,11 @@
-"""One line of JSON for each request, on a thread of its own: a reader that falls behind must not hold up answers."""
+"""Lines of JSON, written on a thread of their own: a reader that falls behind must not hold up answers."""
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 from typing import Any, TextIO
-
-from whatsit.apps.server.problems import sendable
 
 _MOST_WAITING = 10_000  # lines; what does not fit is counted in the next line's "dropped"
 
@@ -44,7 +43,7 @@ class AccessLog:
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
             try:
-                self._stream.write(sendable(line).decode() + "\n")
+                self._stream.write(json.dumps(line) + "\n")  # plain ASCII, whatever a client made the path hold
                 self._stream.flush()
             except (OSError, ValueError):  # the reader is gone, which is no reason to stop answering
                 return

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
 
 import fastapi_offline
 from fastapi import FastAPI, Request, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
-from starlette.middleware.cors import CORSMiddleware
 
 from whatsit.apps.served import Served
 from whatsit.apps.server import inference_protocol, predictions, problems, schemas, status
-from whatsit.apps.server.guard import State
-from whatsit.apps.server.limits import Limits
+from whatsit.apps.server.exchange import State
 from whatsit.apps.server.metrics import Metrics
 from whatsit.apps.server.work import Hosted, Work
 from whatsit.version import __version__
+
+Scheme = Literal["bearer", "basic"]
 
 _ABOUT = """Which of these is it? Send pictures, get labels with calibrated scores, or an honest "not sure".
 
@@ -26,48 +26,23 @@ _ABOUT = """Which of these is it? Send pictures, get labels with calibrated scor
 
 
 def build(
-    models: Sequence[Served],
-    state: State,
-    *,
-    limits: Limits | None = None,
-    metrics: Metrics | None = None,
-    cors: Sequence[str] = (),
-    guarded: bool = False,
+    models: Sequence[Served], work: Work, metrics: Metrics, state: State, schemes: Collection[Scheme] = ()
 ) -> FastAPI:
     """The interface for these models, the first of which answers where none is named.
 
-    `cors` lists the origins (such as https://example.org, or *) whose pages may ask; `guarded` tells readers of /docs
-    that a token is needed.
+    `schemes` are the ways of saying who asks that readers of /docs are told of.
     """
-    metrics = metrics or Metrics()
-    work = Work(limits or Limits(), metrics)
     hosted = {served.name: Hosted(served) for served in models}
-
-    @asynccontextmanager
-    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
-        yield
-        work.close()
-
-    app = FastAPI(
-        title="whatsit", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None, lifespan=lifespan
-    )
+    app = FastAPI(title="whatsit", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
     app.include_router(predictions.router(hosted, work, metrics))
     app.include_router(status.router(hosted, metrics, lambda: state.ending))
     app.include_router(inference_protocol.router(hosted, work, lambda: state.ending))
-    _describe(app, guarded)
-    if cors:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=list(cors),
-            allow_methods=["GET", "POST", "PUT"],
-            allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length"],
-            expose_headers=["Inference-Header-Content-Length", "Retry-After", "X-Request-ID"],
-        )
+    _describe(app, schemes)
     return app
 
 
-def _describe(app: FastAPI, guarded: bool) -> None:
+def _describe(app: FastAPI, schemes: Collection[Scheme]) -> None:
     """The page at /docs, without the scripts from other hosts that FastAPI's own one loads."""
     static = "/static-offline-docs"
     app.mount(static, StaticFiles(directory=Path(fastapi_offline.__file__).with_name("static")), name="docs")
@@ -89,9 +64,9 @@ def _describe(app: FastAPI, guarded: bool) -> None:
         document = described()
         parts = document.setdefault("components", {})
         parts.setdefault("schemas", {})["ProblemBody"] = schemas.ProblemBody.model_json_schema()
-        if guarded:
-            parts["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-            document["security"] = [{"token": []}]
+        if schemes:
+            parts["securitySchemes"] = {scheme: {"type": "http", "scheme": scheme} for scheme in schemes}
+            document["security"] = [{scheme: []} for scheme in schemes]
         return document
 
     app.openapi = with_problems  # type: ignore[method-assign]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import logging
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,13 +12,18 @@ from fastapi import Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from whatsit.apps.server import exchange
 from whatsit.apps.server.limits import Limits
 from whatsit.apps.server.problems import Problem
 from whatsit.apps.server.work import Picture
 
+logging.getLogger("python_multipart").disabled = True  # it would tell stderr of every broken form
+logging.getLogger("python_multipart.multipart").disabled = True
+
 _FORM = "multipart/form-data"
 # curl --data-binary says the third of itself, curl -T says nothing.
 _RAW = {"", "application/octet-stream", "application/x-www-form-urlencoded"}
+_READ_ON = 64_000_000  # bytes, after the limit
 _ACCEPTED = "a picture as the body, or several as files of a form (multipart/form-data)"
 
 
@@ -51,26 +57,55 @@ async def whole(request: Request, limits: Limits) -> bytes:
 async def _read(request: Request, limits: Limits, take: Callable[[bytes], object]) -> None:
     """Hand the body to `take` as it arrives, never more of it than the limit."""
     _refuse_compressed(request)
-    loop = asyncio.get_running_loop()
-    last = loop.time() + limits.seconds_to_send
+    this = exchange.of(request.scope)
     declared = request.headers.get("content-length", "")
     size = int(declared) if declared.isdecimal() else 0
-    received, refused = 0, size > limits.request_bytes
-    try:
-        async with asyncio.timeout(limits.seconds_of_quiet) as patience:
-            async for chunk in request.stream():
-                received += len(chunk)
-                refused = refused or received > limits.request_bytes
-                if not refused:
-                    take(chunk)
-                # Read on for a moment: a client that still sends when the connection closes never sees the answer.
-                elif received > 2 * limits.request_bytes:
-                    break
-                patience.reschedule(min(last, loop.time() + limits.seconds_of_quiet))
-    except TimeoutError:
-        raise _too_slow(limits) from None
-    if refused:
-        raise _too_large(max(received, size), limits)
+    refusal = _too_large(size, limits) if size > limits.request_bytes else None
+    if refusal and "expect" in request.headers:  # the client waits to hear whether it may send
+        raise refusal
+    received = 0
+    async for chunk in _in_time(request, limits):
+        received += len(chunk)
+        if refusal is None and received > limits.request_bytes:
+            refusal = _too_large(received, limits)
+        if refusal is None and this.state.held + len(chunk) > limits.held_bytes:
+            refusal = _too_much_held(limits)
+        if refusal is None:
+            this.hold(len(chunk))
+            take(chunk)
+        # Read on for a while: a client that still sends when the connection closes never sees the answer.
+        elif received > limits.request_bytes + _READ_ON:
+            break
+    if refusal:
+        raise refusal
+
+
+async def _in_time(request: Request, limits: Limits) -> AsyncIterator[bytes]:
+    """The body as it comes. Raises Problem (408) when it does not."""
+    loop = asyncio.get_running_loop()
+    last = loop.time() + limits.seconds_to_send
+    chunks = request.stream()
+    while True:
+        try:
+            async with asyncio.timeout_at(min(last, loop.time() + limits.seconds_of_quiet)):
+                chunk = await anext(chunks)
+        except StopAsyncIteration:
+            return
+        except TimeoutError:
+            raise _too_slow(limits) from None
+        yield chunk
+
+
+def _too_much_held(limits: Limits) -> Problem:
+    return Problem(
+        429,
+        "too many bytes at once",
+        "cannot take this request now",
+        value=f"{limits.held_bytes / 1e6:.4g} MB of other requests",
+        accepted="this request, when they are answered",
+        hint="Ask again in 1 s.",
+        headers={"Retry-After": "1", "Connection": "close"},
+    )
 
 
 def _too_slow(limits: Limits) -> Problem:
@@ -116,7 +151,6 @@ class _Form:
 
     limits: Limits
     files: list[tuple[str, bytearray]] = field(default_factory=list)
-    fields: list[str] = field(default_factory=list)
     ended: bool = False
     _header: bytearray = field(default_factory=bytearray)
     _value: bytearray = field(default_factory=bytearray)
@@ -145,8 +179,7 @@ class _Form:
     def on_headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         if b"filename" not in options:
-            self.fields.append(options.get(b"name", b"").decode("utf-8", "replace"))
-            return
+            raise _not_a_file(options.get(b"name", b"").decode("utf-8", "replace"))
         if len(self.files) == self.limits.pictures:
             raise _too_many(self.limits)
         self._into = bytearray()
@@ -169,15 +202,6 @@ async def _from_form(request: Request, header: str, limits: Limits) -> list[Pict
         raise _no_form(str(error)) from None
     if not form.ended:
         raise _no_form("the form ends in the middle")
-    if form.fields:
-        raise Problem(
-            422,
-            "not a file",
-            "cannot use a field of the form",
-            value=f"{form.fields[0]!r} without a file name",
-            accepted="files only; options belong into the address, as in /predict?top=3",
-            hint="With curl: -F file=@photo.jpg (mind the @).",
-        )
     if not form.files:
         raise Problem(
             422,
@@ -188,6 +212,18 @@ async def _from_form(request: Request, header: str, limits: Limits) -> list[Pict
             hint="With curl: -F file=@photo.jpg (mind the @).",
         )
     return [Picture(name or "picture", bytes(data)) for name, data in form.files]
+
+
+def _not_a_file(name: str) -> Problem:
+    return Problem(
+        422,
+        "not a file",
+        "cannot use a field of the form",
+        value=f"{name[:60]!r} without a file name",
+        accepted="files only; options belong into the address, as in /predict?top=3",
+        hint="With curl: -F file=@photo.jpg (mind the @).",
+        headers={"Connection": "close"},
+    )
 
 
 def _boundary(header: str) -> bytes:

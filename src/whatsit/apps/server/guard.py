@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import base64
 import hmac
-import sys
 import time
 import traceback
-import uuid
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from whatsit.apps.server import problems
+from starlette.middleware.cors import CORSMiddleware
+
+from whatsit.apps.server import exchange, problems
+from whatsit.apps.server.exchange import Exchange, State
 from whatsit.apps.server.limits import Limits
 from whatsit.apps.server.metrics import Metrics
 from whatsit.apps.server.problems import Problem
 from whatsit.apps.server.status import ending
 
-API = {"predict", "predictions", "v2", "labels", "metrics", "health", "docs", "openapi.json", "static-offline-docs"}
+INTERFACE = {"predict", "predictions", "v2", "labels", "metrics", "health", "docs", "openapi.json"}
+INTERFACE |= {"static-offline-docs"}
 _OPEN = {"/health", "/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready"}  # probes carry no token
 _DESCRIPTION = {"docs", "openapi.json", "static-offline-docs"}  # says nothing of the models
 _UNTIL_THE_END = {"health", "metrics"}  # answered while the server is ending
@@ -34,121 +35,162 @@ _HEADERS = [
         b"connect-src 'self' data: blob:; frame-ancestors 'self'; object-src 'none'; base-uri 'self'",
     ),
 ]
-_NOT_KEPT = (b"cache-control", b"no-store")
-
-
-@dataclass
-class State:
-    """What the guard and whoever ends the server share: requests of the interface that are not answered yet."""
-
-    open_requests: int = 0
-    ending: bool = False
+Record = dict[str, Any]
 
 
 class Guard:
-    """The ASGI application around the application.
+    """The ASGI application around the interface for programs and, at all other addresses, the page.
 
     token     asked for as `Authorization: Bearer TOKEN`
     password  (user, password), asked for as `Authorization: Basic ...`; with both, either will do
-    log       takes a record for each request
+    cors      origins whose web pages may ask
+    log       takes a record for each request of a program
+    mistakes  takes a record, with the trace, for each mistake of ours
     """
 
     def __init__(
         self,
-        app: Any,
+        interface: Any,
+        page: Any | None,
         limits: Limits,
         metrics: Metrics,
         state: State,
         *,
         token: str | None = None,
         password: tuple[str, str] | None = None,
-        log: Callable[[dict[str, Any]], None] | None = None,
+        cors: Sequence[str] = (),
+        log: Callable[[Record], None] | None = None,
+        mistakes: Callable[[Record], None] | None = None,
     ) -> None:
-        self.app, self.limits, self.metrics, self.state, self.log = app, limits, metrics, state, log
-        self._accepted = [f"bearer {token}".encode()] if token else []
-        if password:
-            self._accepted.append(b"basic " + base64.b64encode(":".join(password).encode()))
+        self.interface, self.page = interface, page
+        self.limits, self.metrics, self.state, self.log, self.mistakes = limits, metrics, state, log, mistakes
+        self._accepted: dict[str, bytes] = {}
+        if token is not None:
+            self._accepted["Bearer"] = b"bearer " + token.encode()
+        if password is not None:
+            self._accepted["Basic"] = b"basic " + base64.b64encode(":".join(password).encode())
+        self._door = _with_cors(self._answer, cors) if cors else self._answer
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-        elif scope["path"].split("/", 2)[1:2] and scope["path"].split("/", 2)[1] in API:
-            await self._interface(scope, receive, send)
-        else:
-            await self.app(scope, receive, _with_headers(send, _HEADERS))
+        if scope["type"] == "lifespan":
+            await (self.page or self.interface)(scope, receive, send)
+        elif scope["type"] == "http" and (_first(scope) in INTERFACE or self.page is None):
+            await self._door(scope, receive, send)
+        elif scope["type"] == "http" and self.page is not None:
+            await self.page(scope, self._until_the_end(receive), _with_headers(send, _HEADERS))
 
-    async def _interface(self, scope: Any, receive: Any, send: Any) -> None:
+    async def _answer(self, scope: Any, receive: Any, send: Any) -> None:
+        """A request of a program."""
         start = time.perf_counter()
-        exchange = _Exchange(send)
+        this = scope[exchange.KEY] = Exchange(self.state)
         self.state.open_requests += 1
+        sending = _Answer(this, scope["method"] == "HEAD", send)
+        if scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
         try:
             if problem := self._refusal(scope):
-                await problems.response(problem, scope)(scope, receive, exchange.send)
+                await problems.response(problem, scope)(scope, receive, sending)
             else:
-                await self.app(scope, receive, exchange.send)
+                await self.interface(scope, receive, sending)
         except Exception as error:  # the framework has answered already, or cannot any more
-            _tell(exchange.id, error)
+            self._tell(this.id, error)
         finally:
+            this.release()
             self.state.open_requests -= 1
-            self._note(scope, exchange, time.perf_counter() - start)
+            self._note(scope, this, time.perf_counter() - start)
 
     def _refusal(self, scope: Any) -> Problem | None:
-        head = scope["path"].split("/", 2)[1]
+        first = _first(scope)
         if scope["path"] in _OPEN:
             return None
-        if not self._admits(scope, head):
-            return _who_are_you()
-        if self.state.ending and head not in _UNTIL_THE_END:
+        if not self._admits(scope, first):
+            return _who_are_you(list(self._accepted))
+        if self.state.ending and first not in _UNTIL_THE_END:
             return ending()
         if self.state.open_requests > self.limits.open_requests:
             return _too_many_open(self.limits)
         return None
 
-    def _admits(self, scope: Any, head: str) -> bool:
-        if not self._accepted or head in _DESCRIPTION or scope["method"] == "OPTIONS":
+    def _admits(self, scope: Any, first: str) -> bool:
+        if not self._accepted or first in _DESCRIPTION:
             return True
         said = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
         scheme, _, secret = said.partition(b" ")
         said = scheme.lower() + b" " + secret.strip()
-        return any(hmac.compare_digest(said, accepted) for accepted in self._accepted)
+        return any(hmac.compare_digest(said, accepted) for accepted in self._accepted.values())
 
-    def _note(self, scope: Any, exchange: _Exchange, seconds: float) -> None:
-        endpoint = getattr(scope.get("route"), "path", "other")
-        self.metrics.requests.labels(endpoint, scope["method"], exchange.status).inc()
+    def _note(self, scope: Any, this: Exchange, seconds: float) -> None:
+        first = _first(scope)
+        route = getattr(scope.get("route"), "path", None)
+        endpoint = route or (f"/{first}" if first in INTERFACE else "other")
+        self.metrics.requests.labels(endpoint, scope["method"], this.status).inc()
         self.metrics.seconds.labels("total").observe(seconds)
-        kind = scope.get(problems.KIND)
-        if kind is not None:
-            self.metrics.errors.labels(kind).inc()
+        if this.kind is not None:
+            self.metrics.errors.labels(this.kind).inc()
         if self.log is not None and scope["path"] not in _OPEN:
             self.log(
                 {
-                    "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-                    "id": exchange.id,
+                    "time": _now(),
+                    "id": this.id,
                     "client": (scope.get("client") or ("?",))[0],
                     "method": scope["method"],
                     "path": scope["path"],
-                    "status": exchange.status,
-                    "kind": kind,
-                    "pictures": scope.get("whatsit.pictures", 0),
+                    "status": this.status,
+                    "kind": this.kind,
+                    "pictures": this.pictures,
                     "ms": round(seconds * 1000, 2),
                 }
             )
 
+    def _tell(self, identity: str, error: Exception) -> None:
+        """A mistake of ours goes to the log whole, and to the client not at all."""
+        if self.mistakes is not None:
+            trace = "".join(traceback.format_exception(error))
+            self.mistakes({"time": _now(), "id": identity, "mistake": str(error), "trace": trace})
 
-class _Exchange:
-    """One request's answer on its way out: its number, its status, and the headers that every answer has."""
+    def _until_the_end(self, receive: Any) -> Any:
+        """An open page holds a connection: at the end, tell the page that its reader is gone."""
 
-    def __init__(self, send: Any) -> None:
-        self.id = uuid.uuid4().hex
-        self.status = 499  # nobody was there to get an answer
-        self._headers = [*_HEADERS, _NOT_KEPT, (b"x-request-id", self.id.encode())]
-        self._send = send
+        async def receiving() -> Any:
+            return {"type": "http.disconnect"} if self.state.ended else await receive()
 
-    async def send(self, message: Any) -> None:
+        return receiving
+
+
+class _Answer:
+    """One answer on its way out: the headers that every answer has, and no body where only the head was asked for."""
+
+    def __init__(self, this: Exchange, head_only: bool, send: Any) -> None:
+        self._this, self._head_only, self._send = this, head_only, send
+
+    async def __call__(self, message: Any) -> None:
         if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message = {**message, "headers": [*message["headers"], *self._headers]}
+            self._this.status = message["status"]
+            own = [*_HEADERS, (b"cache-control", b"no-store"), (b"x-request-id", self._this.id.encode())]
+            message = {**message, "headers": [*message["headers"], *own]}
+        elif self._head_only:
+            message = {**message, "body": b""}
         await self._send(message)
+
+
+def _first(scope: Any) -> str:
+    """The first part of the path."""
+    path: str = scope["path"]
+    return path.split("/", 2)[1] if path.startswith("/") else ""
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def _with_cors(app: Any, origins: Sequence[str]) -> Any:
+    return CORSMiddleware(
+        app,
+        allow_origins=list(origins),
+        allow_methods=["GET", "POST", "PUT"],
+        allow_headers=["Authorization", "Content-Type", "Inference-Header-Content-Length"],
+        expose_headers=["Inference-Header-Content-Length", "Retry-After", "X-Request-ID"],
+    )
 
 
 def _with_headers(send: Any, headers: list[tuple[bytes, bytes]]) -> Any:
@@ -160,21 +202,19 @@ def _with_headers(send: Any, headers: list[tuple[bytes, bytes]]) -> Any:
     return sending
 
 
-def _tell(identity: str, error: Exception) -> None:
-    """A mistake of ours goes to the log whole, and to the client not at all."""
-    trace = "".join(traceback.format_exception(error))
-    print(f"mistake while answering {identity}:\n{trace}", file=sys.stderr, flush=True)
+_SAID = {"Bearer": "Authorization: Bearer TOKEN", "Basic": "user and password (Basic authentication)"}
+_WITH_CURL = {"Bearer": "-H 'Authorization: Bearer TOKEN'", "Basic": "-u USER:PASSWORD"}
 
 
-def _who_are_you() -> Problem:
+def _who_are_you(schemes: Sequence[str]) -> Problem:
     return Problem(
         401,
         "not admitted",
         "cannot answer without knowing who asks",
         value="no valid Authorization header",
-        accepted="Authorization: Bearer TOKEN, or the page's user and password",
-        hint="With curl: -H 'Authorization: Bearer TOKEN'",
-        headers={"WWW-Authenticate": 'Bearer realm="whatsit"'},
+        accepted=" or ".join(_SAID[scheme] for scheme in schemes),
+        hint=f"With curl: {_WITH_CURL[schemes[0]]}",
+        headers={"WWW-Authenticate": ", ".join(f'{scheme} realm="whatsit"' for scheme in schemes)},
     )
 
 

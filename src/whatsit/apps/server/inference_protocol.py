@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from fastapi import APIRouter, Request, Response
 
-from whatsit.apps.server import bodies, problems, schemas, tensors
+from whatsit.apps.server import bodies, exchange, problems, schemas, tensors
 from whatsit.apps.server.predictions import named
 from whatsit.apps.server.status import ending
 from whatsit.apps.server.tensors import Output
@@ -81,11 +81,10 @@ def router(hosted: Mapping[str, Hosted], work: Work, is_ending: Callable[[], boo
         chosen = named(hosted, model)
         body = await bodies.whole(request, work.limits)
         length = request.headers.get(tensors.HEADER)
-        # On a thread: large JSON would hold up everybody else.
-        inference = await asyncio.to_thread(tensors.read, body, length, work.limits.pictures)
+        inference = await asyncio.to_thread(tensors.read, body, length, work.limits)
         wanted = _wanted(inference, chosen)
         sent = [Picture(f"picture {n}", source) for n, source in enumerate(inference.pictures, start=1)]
-        request.scope["whatsit.pictures"] = len(sent)
+        exchange.of(request.scope).pictures = len(sent)
         answers = await work.classify(chosen, sent, top=1)
         refused = [answer.refused for answer in answers if answer.refused is not None]
         if len(refused) == len(answers):

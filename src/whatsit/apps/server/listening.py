@@ -8,18 +8,19 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from whatsit.apps.server.guard import State
+from whatsit.apps.server.exchange import State
 from whatsit.errors import ServerError
 
 _VISIT = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # every address of this machine -> one to visit from here
 _SECONDS_TO_START = 30
+_SECONDS_TO_PART = 0.1  # in which open pages let their connections go
 _SECONDS_TO_TELL = 0.5  # in which clients that keep their connection learn that it ends
 
 
@@ -41,7 +42,13 @@ class Running:
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[Running]:
-        """The first signal ends `wait`; a second one does what it would have done without us."""
+        """The first signal ends `wait`; a second one does what it would have done without us.
+
+        Off the main thread, where Python lets nobody hear signals, nothing happens.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
         def restore() -> None:
@@ -61,17 +68,27 @@ class Running:
 
 
 @contextmanager
-def running(app: Any, host: str, port: int, state: State, *, probe: str, grace: float = 10.0) -> Iterator[Running]:
+def running(
+    app: Any,
+    host: str,
+    port: int,
+    state: State,
+    *,
+    probe: str,
+    grace: float = 10.0,
+    is_busy: Callable[[], bool] = lambda: False,
+) -> Iterator[Running]:
     """Answer with the ASGI `app` on this address (port 0: any free one), for as long as the context lasts.
 
-    `probe` is the path that must answer before anybody is told. At the end, `state.ending` is set, and requests that
-    came before get their answers, for at most `grace` seconds. Raises ServerError.
+    `probe` is the path that must answer before anybody is told. At the end, `state.ending` is set, and what came
+    before is answered, for at most `grace` seconds: requests of programs, and as long as `is_busy`, the page's. Raises
+    ServerError.
     """
     with ExitStack() as stack:
         listener = stack.enter_context(_listen(host, port))
         port = listener.getsockname()[1]
         visit = _VISIT.get(host, host)
-        stack.enter_context(_answering(app, listener, state, grace))
+        stack.enter_context(_answering(app, listener, state, grace, is_busy))
         _check_answer(visit, port, probe)
         names = [visit, socket.gethostname()] if host in _VISIT else [host]
         addresses = [f"http://{f'[{name}]' if ':' in name else name}:{port}" for name in names]
@@ -97,7 +114,8 @@ def cannot_listen(host: str, port: int, reason: str) -> ServerError:
 
 
 class _Impatient(HttpToolsProtocol):
-    """Uvicorn waits for ever for a request's head; this does not, so that silent clients do not pile up."""
+    """Uvicorn waits for ever for a request's head, and for the rest of a body that nobody reads; this does not, so that
+    silent clients do not pile up."""
 
     seconds = 15.0
     _deadline: asyncio.TimerHandle | None = None
@@ -106,9 +124,10 @@ class _Impatient(HttpToolsProtocol):
         super().connection_made(transport)
         self._deadline = self.loop.call_later(self.seconds, transport.close)
 
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        if self._deadline is None:
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        between = self.cycle is None or self.cycle.response_complete
+        if between and self._deadline is None and not self.transport.is_closing():
             self._deadline = self.loop.call_later(self.seconds, self.transport.close)
 
     def on_headers_complete(self) -> None:
@@ -126,7 +145,9 @@ class _Impatient(HttpToolsProtocol):
 
 
 @contextmanager
-def _answering(app: Any, listener: socket.socket, state: State, grace: float) -> Iterator[None]:
+def _answering(
+    app: Any, listener: socket.socket, state: State, grace: float, is_busy: Callable[[], bool]
+) -> Iterator[None]:
     """A server in a thread, where it leaves the signals to us. It says nothing of its own."""
     config = uvicorn.Config(
         app,
@@ -136,6 +157,7 @@ def _answering(app: Any, listener: socket.socket, state: State, grace: float) ->
         access_log=False,
         ws="none",
         server_header=False,
+        proxy_headers=False,  # anybody could say in a header that he is somebody else
         timeout_graceful_shutdown=1,  # pages hold a connection for as long as they are open
     )
     server = uvicorn.Server(config)
@@ -146,18 +168,20 @@ def _answering(app: Any, listener: socket.socket, state: State, grace: float) ->
             time.sleep(0.01)
         yield
     finally:
-        _finish(state, grace)
+        _finish(state, grace, is_busy)
         server.should_exit = True
         thread.join()
 
 
-def _finish(state: State, grace: float) -> None:
+def _finish(state: State, grace: float, is_busy: Callable[[], bool]) -> None:
     """From now on new requests are refused; wait for those that came before."""
     state.ending = True
     now = time.monotonic()
     told, last = now + min(grace, _SECONDS_TO_TELL), now + grace
-    while (now := time.monotonic()) < last and (now < told or state.open_requests):
+    while (now := time.monotonic()) < last and (now < told or state.open_requests or is_busy()):
         time.sleep(0.02)
+    state.ended = True
+    time.sleep(_SECONDS_TO_PART)
 
 
 def _check_answer(host: str, port: int, probe: str) -> None:

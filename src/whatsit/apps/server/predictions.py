@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from whatsit.apps.server import bodies, problems, schemas
+from whatsit.apps.server import bodies, exchange, problems, schemas
 from whatsit.apps.server.metrics import Metrics
 from whatsit.apps.server.problems import Problem, sendable
 from whatsit.apps.server.work import Answer, Hosted, Work
@@ -86,7 +86,7 @@ def router(hosted: Mapping[str, Hosted], work: Work, metrics: Metrics) -> APIRou
         start = time.perf_counter()
         sent = await bodies.pictures(request, work.limits)
         metrics.seconds.labels("receive").observe(time.perf_counter() - start)
-        request.scope["whatsit.pictures"] = len(sent)
+        exchange.of(request.scope).pictures = len(sent)
         answers = await work.classify(chosen, sent, top)
         if len(answers) == 1 and answers[0].refused is not None:
             raise problems.of_picture(answers[0].refused)

@@ -13,10 +13,10 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from whatsit.apps.server import exchange
 from whatsit.errors import ImageError, UnreadableKind, WhatsitError
 
 MEDIA_TYPE = "application/problem+json"
-KIND = "whatsit.problem"  # in a request's scope: the kind of problem that it met, for log and metrics
 
 _STATUS_OF: dict[UnreadableKind, int] = {
     "empty": 422,
@@ -53,7 +53,7 @@ def of_picture(error: ImageError) -> Problem:
 
 
 def response(problem: Problem, scope: Any) -> Response:
-    scope[KIND] = problem.kind
+    exchange.of(scope).kind = problem.kind
     error = problem.error
     body = {
         "type": "about:blank",
@@ -134,7 +134,7 @@ async def _http(request: Request, error: Exception) -> Response:
 
 
 async def _gone(request: Request, _error: Exception) -> Response:
-    request.scope[KIND] = "client gone"
+    exchange.of(request.scope).kind = "client gone"
     return Response(status_code=499)  # nobody reads it; the log and the metrics do
 
 
@@ -145,7 +145,7 @@ async def _mistake(request: Request, _error: Exception) -> Response:
             "mistake of the server",
             "cannot answer this request",
             value="a mistake in whatsit",
-            accepted="",
+            accepted="this request, by a server without that mistake",
             hint="The server's log holds the details, under this answer's X-Request-ID.",
         ),
         request.scope,

@@ -20,6 +20,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from whatsit.apps.server.limits import Limits
 from whatsit.apps.server.problems import Problem, sendable
 
 DATATYPES = {"UINT8": np.dtype(np.uint8), "FP32": np.dtype("<f4"), "BOOL": np.dtype(np.bool_)}
@@ -78,21 +79,22 @@ def refusal(
     return Problem(400, "bad tensor", "cannot use this inference request", value=value, accepted=accepted, hint=hint)
 
 
-def read(body: bytes, header_length: str | None, most: int) -> Inference:
-    """A request's body, with at most so many pictures. Raises Problem."""
+def read(body: bytes, header_length: str | None, limits: Limits) -> Inference:
+    """A request's body. Raises Problem."""
     length = len(body)
     if header_length is not None:
-        if not header_length.isdecimal() or int(header_length) > len(body):
+        if not header_length.isdecimal() or len(header_length) > 12 or int(header_length) > len(body):
             raise refusal(
                 f"Inference-Header-Content-Length {header_length!r:.40}", "the length of the JSON in the body"
             )
         length = int(header_length)
+    _refuse_many_values(body[:length], limits.values)
     try:
         request = orjson.loads(body[:length])
     except orjson.JSONDecodeError as error:
         raise refusal(f"broken JSON ({error})", "a JSON object with 'inputs'") from None
     tensor = _only_input(request)
-    pictures = _pictures(tensor, body[length:], most)
+    pictures = _pictures(tensor, body[length:], limits.pictures)
     parameters = request.get("parameters")
     binary = isinstance(parameters, dict) and parameters.get("binary_data_output") is True
     identity = request.get("id")
@@ -118,6 +120,20 @@ def write(inference: Inference, head: dict[str, Any], outputs: Sequence[Output])
     if not tail:
         return text, {"Content-Type": "application/json"}
     return b"".join((text, *tail)), {"Content-Type": BINARY, "Inference-Header-Content-Length": str(len(text))}
+
+
+def _refuse_many_values(text: bytes, most: int) -> None:
+    """Reading JSON holds up all threads, a second for twenty megabytes of brackets: count what makes it long first."""
+    count = text.count(b",") + text.count(b"[") + text.count(b"{")
+    if count > most:
+        raise Problem(
+            413,
+            "too many values",
+            "cannot take this request",
+            value=f"{count:,} values in JSON",
+            accepted=f"at most {most:,}",
+            hint="Send pixels in the binary extension, or picture files.",
+        )
 
 
 def _only_input(request: Any) -> dict[str, Any]:
@@ -157,7 +173,7 @@ def _pictures(tensor: dict[str, Any], tail: bytes, most: int) -> Sequence[bytes 
     raw = _raw(tensor, tail)
     datatype = tensor.get("datatype")
     if datatype == "BYTES" and math.prod(shape) == shape[0]:
-        files = _from_base64(tensor.get("data")) if raw is None else _files(raw)
+        files = _from_base64(tensor.get("data")) if raw is None else _files(raw, most)
         if len(files) != shape[0]:
             raise refusal(f"{len(files)} elements for shape {shape}", "as many elements as the shape says")
         return files
@@ -172,6 +188,8 @@ def _pictures(tensor: dict[str, Any], tail: bytes, most: int) -> Sequence[bytes 
 def _shape(shape: Any) -> list[int]:
     if not isinstance(shape, list) or not shape or not all(type(n) is int and 0 < n < 2**31 for n in shape):
         raise refusal(f"shape {shape!r:.60}", "a list of whole numbers from 1")
+    if len(shape) > 4:
+        raise refusal(f"a shape of {len(shape):,} numbers", "[N], or [N, height, width, 3]")
     return shape
 
 
@@ -186,9 +204,10 @@ def _raw(tensor: dict[str, Any], tail: bytes) -> bytes | None:
     return tail
 
 
-def _files(raw: bytes) -> list[bytes]:
-    files, at = [], 0
-    while at < len(raw):
+def _files(raw: bytes, most: int) -> list[bytes]:
+    files: list[bytes] = []
+    at = 0
+    while at < len(raw) and len(files) <= most:
         (size,) = struct.unpack_from("<I", raw, at) if at + 4 <= len(raw) else (len(raw),)
         if at + 4 + size > len(raw):
             raise refusal("a BYTES tensor that ends in the middle", "4 bytes of length before each element")

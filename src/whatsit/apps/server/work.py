@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,7 +64,7 @@ class Hosted:
 
 
 class Work:
-    """The threads and the queue that all models share."""
+    """The threads and the queue that all models share. A context manager: at its end no thread is left."""
 
     def __init__(self, limits: Limits, metrics: Metrics) -> None:
         self.limits = limits
@@ -76,7 +76,10 @@ class Work:
         self._usual = 0.01  # seconds for a picture, a moving mean
         metrics.queue.set_function(lambda: self._pictures)
 
-    def close(self) -> None:
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     async def classify(self, hosted: Hosted, pictures: Sequence[Picture], top: int) -> list[Answer]:
