@@ -5,12 +5,14 @@
 Starts `whatsit serve`, page included, in a process of its own, and fails (exit code 1) when an answer is a server error
 other than 503, when memory at the end is over 1.1 times what it was after a tenth of the time (a minute of ten), when a
 temporary file is left, or when SIGTERM, sent while all clients are at work, loses a request that the server had taken:
-one that was sent whole, and got no answer. Needs Linux's /proc for the memory.
+one that was sent whole, and got no answer. One more client drops pictures on the page all the while. Needs Linux's
+/proc for the memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import http.client
 import io
 import json
@@ -33,6 +35,7 @@ from pathlib import Path
 
 HOSTILE_SHARE = 0.2
 MOST_GROWTH = 1.1
+_ON_THE_PAGE = 30  # files: what was dropped there in the last seconds, until it is deleted
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
 Reply = tuple[str, int]
 
@@ -168,6 +171,19 @@ class Client:
         self._connection = None
 
 
+def visit_page(port: int, pictures: list[bytes], stop: threading.Event) -> None:
+    """Drop a picture on the page every second, as its script does."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from page_visitor import Visitor
+
+    visitor = Visitor(f"http://127.0.0.1:{port}")
+    with contextlib.suppress(OSError, http.client.HTTPException, StopIteration):  # the server ends
+        while not stop.wait(1):
+            sent = visitor.file(visitor.upload("a.jpg", random.choice(pictures)))
+            said = visitor.call("picture", "upload", sent, 3, None)
+            assert said["success"], said
+
+
 def megabytes(process: int) -> float:
     """Resident memory."""
     status = Path(f"/proc/{process}/status").read_text()
@@ -201,6 +217,7 @@ def _soak(folder: Path, seconds: float, clients: int, model: str, page: bool) ->
     pictures = photos()
     working = [Client(int(port[1]), number, pictures, stop) for number in range(clients)]
     threads = [threading.Thread(target=client.run) for client in working]
+    threads += [threading.Thread(target=visit_page, args=(int(port[1]), pictures, stop))] if page else []
     for thread in threads:
         thread.start()
     time.sleep(seconds / 10)
@@ -214,8 +231,8 @@ def _soak(folder: Path, seconds: float, clients: int, model: str, page: bool) ->
     stop.set()
     for thread in threads:
         thread.join()
-    errors = process.stderr.read()
-    process.stderr.close()
+    errors = "".join(line for line in said.read_text().splitlines(True) if "Ctrl-C ends it" not in line)
+    said.unlink()
     statuses = sum((client.statuses for client in working), Counter[Reply]())
     lost = [line for client in working for line in client.lost]
     for (kind, status), count in sorted(statuses.items(), key=str):
@@ -229,7 +246,7 @@ def _soak(folder: Path, seconds: float, clients: int, model: str, page: bool) ->
         *(f"status {status}" for status in server_errors),
         *lost[:5],
         *([f"memory grew {late / early:.2f} times"] if late > MOST_GROWTH * early else []),
-        *([f"files left: {during[:5]}"] if len(during) > len(before) else []),
+        *([f"files left: {during[:5]}"] if len(during) > len(before) + _ON_THE_PAGE else []),
         *([f"files left at the end: {files_in(folder)[:5]}"] if files_in(folder) else []),
         *([f"exit code {ended}"] if ended else []),
         *([f"it said: {errors[-500:]}"] if errors else []),
