@@ -193,6 +193,20 @@ def test_undoing_a_change_of_mind_goes_back_one_step(visitor: Visitor, feedback:
     assert [kept.parent.name for kept in feedback.folder.glob("*/*")] == ["green"]
 
 
+def test_what_could_not_be_undone_can_be_undone_later(
+    visitor: Visitor, feedback: Feedback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.answer(png(RED))
+    visitor.call("right", "input", "green", None)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda _handle, line: len(line) // 2)
+        choice, said, _ = visitor.call("undo", "click", None)["output"]["data"]
+    assert (choice, "message error" in said) == ("green", True)
+    assert len(list(feedback.folder.glob("*/*"))) == 1
+    assert "no longer saved" in visitor.call("undo", "click", None)["output"]["data"][1]
+    assert list(feedback.folder.glob("*/*")) == []
+
+
 def test_one_window_cannot_undo_what_another_said(visitor: Visitor, feedback: Feedback) -> None:
     visitor.answer(png(RED))
     visitor.call("right", "input", "green", None)

@@ -19,7 +19,7 @@ from whatsit.apps.web.guard import uploaded
 from whatsit.apps.web.uploads import Uploads
 from whatsit.apps.web.work import Work
 from whatsit.dataset import content_hash
-from whatsit.errors import WhatsitError
+from whatsit.errors import OutputError, WhatsitError
 from whatsit.runtime.prediction import Prediction
 
 _MOST, _FIRST = 10, 3  # labels with bars: at most, and before anybody asks for more or fewer
@@ -120,9 +120,11 @@ class Classify:
         if self._feedback is None or kept is None or not kept.given:
             return [*self._no_feedback(), kept]
         *earlier, (entry, label) = kept.given
-        kept = replace(kept, given=tuple(earlier))
+        before, kept = kept, replace(kept, given=tuple(earlier))
         try:
             self._feedback.undo(entry, who=_who(request))
+        except OutputError as error:  # it still stands, and may be undone later
+            return [label, answer.message(f"{error}", "error"), before]
         except WhatsitError as error:
             return [None, answer.message(f"{error}", "error"), kept]
         if not earlier:
