@@ -521,11 +521,14 @@ def test_the_page_ends_after_the_work_in_hand(models: list[Served], monkeypatch:
         done.set()
 
     with Page(models) as page, open_page(page) as running:
+        assert not page.work.busy
         visitor = Visitor(str(running))
         path = visitor.upload("a.png", png(RED))
         monkeypatch.setattr(page.classify, "classify", slowly)
         visitor.join("picture", "upload", visitor.file(path), 3, None)
         assert begun.wait(10)
+        assert page.work.busy
+    assert not page.work.busy
     assert done.is_set()
     with pytest.raises(gr.Error, match="being closed"), page.work.going_on():
         pass

@@ -13,6 +13,7 @@ import gradio as gr
 
 from whatsit.apps.feedback import Answered, Feedback
 from whatsit.apps.served import Served
+from whatsit.apps.text import sendable
 from whatsit.apps.web import answer, pictures
 from whatsit.apps.web.examples import Example
 from whatsit.apps.web.guard import uploaded
@@ -176,7 +177,7 @@ class Classify:
     def _feedback_parts(self, kept: Any) -> list[Any]:
         """Shown by the style sheet only below an answer that may be corrected. Returns the choice and what is said."""
         assert self._feedback is not None
-        labels = [(answer.sendable(label), label) for label in self._feedback.labels]
+        labels = [(sendable(label), label) for label in self._feedback.labels]
         with gr.Column(elem_id="feedback"):
             gr.HTML("<p>Wrong answer? Say what it is: the picture is saved for the next training.</p>")
             if len(labels) <= _BUTTONS:
