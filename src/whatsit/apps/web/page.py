@@ -90,7 +90,9 @@ class Page:
             ),
             css_paths=[_STYLE],
         )
-        return guard.guarded(app)
+        mounted: Any = app.routes[-1]
+        mounted.app = guard.guarded(mounted.app, self.uploads)
+        return app
 
     def _gather(self, paths: Sequence[Path]) -> tuple[list[clickable.Example], int]:
         folder = self._folder / "examples"
