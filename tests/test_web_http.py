@@ -664,3 +664,15 @@ def test_a_large_picture_is_shown_small(visitor: Visitor) -> None:
     Image.fromarray(noise).save(file, "JPEG")
     _, shown, *_ = visitor.answer(file.getvalue(), "a.jpg")
     assert len(shown["url"]) < 600_000
+
+
+@pytest.mark.parametrize(
+    ("told", "who"), [("", "127.0.0.1"), ("203.0.113.7", "203.0.113.7"), ("x, 203.0.113.7", "203.0.113.7")]
+)
+def test_a_proxy_on_this_machine_tells_who_it_was(told: str, who: str, visitor: Visitor, feedback: Feedback) -> None:
+    visitor.answer(png(RED))
+    body = {"data": ["green", None], "fn_index": visitor.number("right", "input"), "session_hash": visitor.session}
+    kind = {"Content-Type": "application/json", **({"X-Forwarded-For": told} if told else {})}
+    assert visitor.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)[0] == 200
+    wait_until(feedback.journal)
+    assert [row["who"] for row in feedback.journal()] == [who]
