@@ -111,7 +111,7 @@ class Visitor:
 
     def join(self, part: str, event: str, *data: Any) -> str:
         """Trigger an event without waiting for what becomes of it; its id."""
-        body = {"data": list(data), "fn_index": self._number(part, event), "session_hash": self.session}
+        body = {"data": list(data), "fn_index": self.number(part, event), "session_hash": self.session}
         kind = {"Content-Type": "application/json"}
         status, answer = self.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)
         assert status == 200, answer
@@ -126,7 +126,7 @@ class Visitor:
         assert said["success"], said
         return list(said["output"]["data"])
 
-    def _number(self, part: str, event: str) -> int:
+    def number(self, part: str, event: str) -> int:
         ids = {c["id"] for c in self.config["components"] if c["props"].get("elem_id") == part}
         events = self.config["dependencies"]
         return next(int(e["id"]) for e in events if any(t[0] in ids and t[1] == event for t in e["targets"]))

@@ -454,6 +454,25 @@ def test_a_pasted_text_may_name_a_file(
     assert str(session.answer) == "red"
 
 
+@pytest.mark.parametrize("how", ["dropped", "pasted", "pasted as text"])
+def test_of_several_at_once_one_is_opened_and_the_others_are_not_forgotten(
+    how: str, session: Session, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [str(folder / f"{name}.png") for name in COLOURS]
+    monkeypatch.setattr(ImageGrab, "grabclipboard", lambda: files)
+    session.choose_model(str(model))
+    if how == "dropped":
+        session.open(files[0], of=3)
+    else:
+        session.paste("\n".join(files) if how == "pasted as text" else "")
+    settle(session)
+    assert str(session.answer) == "red"
+    assert session.status == "1 of 3 opened: a_red.png. For all of them, put them in one folder."
+    session.open(files[1])
+    settle(session)
+    assert session.status == ""
+
+
 def test_a_pasted_picture_is_answered(
     session: Session, model: Path, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -472,6 +491,7 @@ def test_a_pasted_picture_is_answered(
     ("grab", "found"),
     [
         (lambda: None, "no picture in the clipboard"),
+        (list, "no picture in the clipboard"),
         (lambda: (_ for _ in ()).throw(NotImplementedError), "no program that hands over pictures"),
         (lambda: (_ for _ in ()).throw(ChildProcessError("xclip error: no display")), "xclip error"),
     ],

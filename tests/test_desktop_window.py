@@ -580,6 +580,7 @@ def test_a_dropped_file_is_opened_where_that_is_possible(
         data = person.root.tk.call("list", str(folder / "a b {c}.png"), str(folder / "b.png"))
         assert bound["<<Drop>>"](SimpleNamespace(data=data, action="copy")) == "copy"
         person.wait(lambda: person.headline.startswith("red"))
+        assert "1 of 2 opened: a b {c}.png." in person.status
 
 
 def test_without_tkinterdnd2_dropping_is_not_promised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

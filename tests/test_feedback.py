@@ -184,6 +184,24 @@ def test_without_room_for_the_journal_nothing_is_given(
     assert kept(folder) == [first.file]
 
 
+def test_without_room_for_the_journal_nothing_is_undone(
+    feedback: Feedback, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = feedback.give(photo(tmp_path / "a.jpg", 7), "dog", who="eva")
+    feedback.give(photo(tmp_path / "b.jpg"), "cat", who="eva")
+    moved = feedback.give(photo(tmp_path / "b.jpg"), "dog", who="eva")
+    before = kept(folder)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda _handle, line: len(line) // 2)
+        for entry in (once, moved):
+            with pytest.raises(OutputError, match="cannot write"):
+                feedback.undo(entry.id, who="eva")
+            assert kept(folder) == before
+    for entry in (once, moved):
+        feedback.undo(entry.id, who="eva")
+    assert [Path(file).parent.name for file in kept(folder)] == ["cat"]
+
+
 # ---- what is refused
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import gc
+import http.client
 import io
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ import gradio as gr
 
 from whatsit.apps.feedback import Feedback
 from whatsit.apps.served import Served, named
-from whatsit.apps.web import uploads
+from whatsit.apps.web import arriving, uploads
 from whatsit.apps.web.page import Page
 
 pytestmark = [
@@ -193,6 +195,20 @@ def test_undoing_a_change_of_mind_goes_back_one_step(visitor: Visitor, feedback:
     assert [kept.parent.name for kept in feedback.folder.glob("*/*")] == ["green"]
 
 
+def test_what_could_not_be_undone_can_be_undone_later(
+    visitor: Visitor, feedback: Feedback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visitor.answer(png(RED))
+    visitor.call("right", "input", "green", None)
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda _handle, line: len(line) // 2)
+        choice, said, _ = visitor.call("undo", "click", None)["output"]["data"]
+    assert (choice, "message error" in said) == ("green", True)
+    assert len(list(feedback.folder.glob("*/*"))) == 1
+    assert "no longer saved" in visitor.call("undo", "click", None)["output"]["data"][1]
+    assert list(feedback.folder.glob("*/*")) == []
+
+
 def test_one_window_cannot_undo_what_another_said(visitor: Visitor, feedback: Feedback) -> None:
     visitor.answer(png(RED))
     visitor.call("right", "input", "green", None)
@@ -325,6 +341,21 @@ def test_what_the_page_does_not_need_is_not_there(visitor: Visitor) -> None:
             assert status in (404, 405), (verb, path)
 
 
+def test_of_the_outer_addresses_only_those_are_there_that_the_page_asks_for(visitor: Visitor) -> None:
+    for path in (
+        "/monitoring", "/monitoring/summary", "/manifest.json", "/robots.txt", "/pwa_icon", "/pwa_icon/64", "/x",
+        "/monitoring/../config", "/docs", "/openapi.json", "/configs", "//manifest.json", "/gradio_api",
+    ):  # fmt: skip
+        assert visitor.get(path)[0] == 404, path
+    for path in ("/", "/config", "/theme.css", "/favicon.ico"):
+        assert visitor.get(path)[0] == 200, path
+    source = visitor.get("/")[1].decode()
+    asked = set(re.findall(r'(?:src|href)="\.?(/(?:assets|static|svelte)/[^"]+)"', source))
+    assert asked
+    for path in asked:
+        assert visitor.get(path)[0] == 200, path
+
+
 def test_uploaded_scripts_are_not_run_in_the_pages_name(visitor: Visitor) -> None:
     for name in ("a.html", "a.svg"):
         path = visitor.upload(name, b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>")
@@ -356,7 +387,6 @@ def test_the_page_has_its_icon_and_no_extras(visitor: Visitor) -> None:
     assert visitor.config["footer_links"] == []
     assert visitor.config["title"] == "whatsit: colours"
     assert json.loads(visitor.get("/gradio_api/info")[1])["named_endpoints"] == {}
-    assert visitor.get("/monitoring")[0] == 403
 
 
 def test_no_account_is_kept_of_what_was_asked(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -404,6 +434,114 @@ def test_nothing_is_told_before_the_password(models: list[Served], feedback: Fee
         assert b"secret" not in visitor.get("/config")[1]
         visitor.call("right", "input", "green", None)
     assert feedback.journal()[0]["who"] == "eva"
+
+
+SESSION = b'{"session_hash": "x", "fn_index": 0, "event_id": "x"}'
+UNASKED = [("GET", "heartbeat/x"), ("POST", "cancel"), ("POST", "reset"), ("GET", "app_id")]
+
+
+def begun(visitor: Visitor, verb: str, path: str) -> int:
+    """The status of an answer that need not end."""
+    connection = http.client.HTTPConnection(visitor.host, timeout=20)
+    headers = {"Cookie": visitor.cookies, "Content-Type": "application/json"}
+    connection.request(verb, f"/gradio_api/{path}", SESSION if verb == "POST" else None, headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status
+
+
+def test_what_gradio_leaves_open_asks_for_the_login_too(models: list[Served]) -> None:
+    with Page(models) as page, open_page(page, ("eva", "a-long-password")) as running:
+        visitor = Visitor(str(running))
+        assert [begun(visitor, *asked) for asked in UNASKED] == [401] * len(UNASKED)
+        assert visitor.login("eva", "a-long-password") == 200
+        assert [begun(visitor, *asked) for asked in UNASKED] == [200] * len(UNASKED)
+        visitor.cookies = re.sub("=[^;]+", "=made-up", visitor.cookies)
+        assert [begun(visitor, *asked) for asked in UNASKED] == [401] * len(UNASKED)
+
+
+def test_without_a_login_they_are_open(visitor: Visitor) -> None:
+    assert [begun(visitor, *asked) for asked in UNASKED] == [200] * len(UNASKED)
+
+
+# ---- how much is sent
+
+
+def test_a_full_disk_is_said_before_an_upload(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sum(file.stat().st_size for file in files_in(page.uploads.folder))
+    monkeypatch.setattr(uploads, "_MOST", there + 100_000)
+    visitor.upload("a.png", bytes(60_000))
+    visitor.upload("b.png", bytes(60_001))
+    before = files_in(page.uploads.folder)
+    for data in (b"x", bytes(3_000_000)):
+        connection = http.client.HTTPConnection(visitor.host, timeout=20)
+        connection.request("POST", "/gradio_api/upload", data, {"Content-Type": "multipart/form-data; boundary=x"})
+        answer = connection.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
+        assert "no room" in json.loads(answer.read())["detail"]
+        connection.close()
+    assert files_in(page.uploads.folder) == before
+    assert visitor.get("/")[0] == 200
+
+
+def test_another_name_of_a_kept_picture_takes_no_room(
+    page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(visitor.upload("a.png", bytes(50_000)))
+    there = sum(file.stat().st_size for file in files_in(page.uploads.folder))
+    monkeypatch.setattr(uploads, "_MOST", there + 1)
+    kept = page.uploads.keep(path)
+    assert not page.uploads.are_full()
+    path.unlink()
+    kept.write_bytes(bytes(60_000))
+    assert page.uploads.are_full()
+
+
+def test_an_upload_that_fills_the_disk_is_ended(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = sum(file.stat().st_size for file in files_in(page.uploads.folder))
+    monkeypatch.setattr(uploads, "_MOST", there + 100_000)
+    monkeypatch.setattr(arriving, "_LOOK_AGAIN", 10_000)
+    status, _ = visitor.send("a.png", bytes(5_000_000))
+    assert status == 503
+    assert len(files_in(page.uploads.folder)) == len(page.examples)
+
+
+def test_only_so_much_is_sent_at_a_time(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "MOST_AT_ONCE", 100_000)
+    monkeypatch.setattr(arriving, "_MOST_ASKED", 1_000)
+    assert "0.1 MB at a time" in json.loads(visitor.send("a.png", bytes(200_000))[1])["detail"]
+    assert visitor.send("a.png", bytes(5_000_000))[0] == 413
+    assert len(files_in(page.uploads.folder)) == len(page.examples)
+    json_kind = {"Content-Type": "application/json"}
+    assert visitor.ask("POST", "/gradio_api/queue/join", b" " * 2_000, json_kind)[0] == 413
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert visitor.ask("POST", "/login", b"username=eva&password=" + b"x" * 2_000, form)[0] == 413
+    assert visitor.send("a.png", bytes(90_000))[0] == 200
+
+
+@pytest.mark.parametrize("ended", ["silent", "gone"])
+def test_half_an_upload_is_dropped_with_what_it_brought(
+    ended: str, page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(arriving, "_SILENCE", 0.5)
+    monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 0.2)
+    head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    connection = http.client.HTTPConnection(visitor.host, timeout=20)
+    connection.putrequest("POST", "/gradio_api/upload")
+    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+    connection.putheader("Content-Length", "1000000")
+    connection.endheaders()
+    connection.send(head)
+    for _ in range(4):  # slowly is well
+        connection.send(bytes(5_000))
+        time.sleep(0.25)
+    assert len(files_in(page.uploads.folder)) == len(page.examples) + 1
+    if ended == "silent":
+        assert connection.getresponse().status == 408
+    connection.close()
+    wait_until(lambda: len(files_in(page.uploads.folder)) == len(page.examples))
+    assert len(files_in(page.uploads.folder)) == len(page.examples)
+    assert "red <span>" in visitor.answer(png(RED))[0]
 
 
 # ---- the disk
@@ -507,11 +645,14 @@ def test_the_page_ends_after_the_work_in_hand(models: list[Served], monkeypatch:
         done.set()
 
     with Page(models) as page, open_page(page) as running:
+        assert not page.work.busy
         visitor = Visitor(str(running))
         path = visitor.upload("a.png", png(RED))
         monkeypatch.setattr(page.classify, "classify", slowly)
         visitor.join("picture", "upload", visitor.file(path), 3, None)
         assert begun.wait(10)
+        assert page.work.busy
+    assert not page.work.busy
     assert done.is_set()
     with pytest.raises(gr.Error, match="being closed"), page.work.going_on():
         pass
@@ -523,3 +664,15 @@ def test_a_large_picture_is_shown_small(visitor: Visitor) -> None:
     Image.fromarray(noise).save(file, "JPEG")
     _, shown, *_ = visitor.answer(file.getvalue(), "a.jpg")
     assert len(shown["url"]) < 600_000
+
+
+@pytest.mark.parametrize(
+    ("told", "who"), [("", "127.0.0.1"), ("203.0.113.7", "203.0.113.7"), ("x, 203.0.113.7", "203.0.113.7")]
+)
+def test_a_proxy_on_this_machine_tells_who_it_was(told: str, who: str, visitor: Visitor, feedback: Feedback) -> None:
+    visitor.answer(png(RED))
+    body = {"data": ["green", None], "fn_index": visitor.number("right", "input"), "session_hash": visitor.session}
+    kind = {"Content-Type": "application/json", **({"X-Forwarded-For": told} if told else {})}
+    assert visitor.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)[0] == 200
+    wait_until(feedback.journal)
+    assert [row["who"] for row in feedback.journal()] == [who]

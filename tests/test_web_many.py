@@ -16,7 +16,8 @@ import zlib
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from page_visitor import Visitor, open_page, png
@@ -328,6 +329,26 @@ def test_stopping_keeps_what_is_there_and_others_go_on(
         assert 0 < int(stopped[1]) < 60
         assert len(Cells(answers).rows) == int(stopped[1])
     assert len(done) == 2
+
+
+def test_stop_ends_all_that_goes_on_in_the_window_and_nothing_in_another(models: list[Served], tmp_path: Path) -> None:
+    with Page(models) as page:
+        picture = page.uploads.folder / "a.png"
+        picture.write_bytes(png(RED))
+
+        def begin(window: str) -> Iterator[list[Any]]:
+            sent = [{"path": str(picture), "orig_name": f"{n}.png"} for n in range(40)]
+            running = page.many.run(sent, "m", cast(Any, SimpleNamespace(session_hash=window)))
+            next(running)
+            return running
+
+        ended, *others, elsewhere = begin("one"), begin("one"), begin("one"), begin("two")
+        assert "40 pictures in" in list(ended)[-1][0]
+        page.many.stop(cast(Any, SimpleNamespace(session_hash="one")))
+        for running in others:
+            assert "Stopped after 16 of 40" in list(running)[-1][0]
+        assert "40 pictures in" in list(elsewhere)[-1][0]
+        assert not page.many._running
 
 
 def test_deflate_really_bounds_what_is_read() -> None:

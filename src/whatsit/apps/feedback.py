@@ -99,7 +99,7 @@ class Feedback:
         """Take back a giving: the picture goes where the last giving before it put it, or away.
 
         One that a person has moved or deleted since is left as it is. Raises OptionError for a giving that never was,
-        or is undone already.
+        or is undone already, OutputError where that cannot be written down: then it stands as before.
         """
         with self._lock, storage.elsewhere(_HINT):
             standing = self._standing()
@@ -114,10 +114,23 @@ class Feedback:
             same = [other for other in standing.values() if _content(other.file) == _content(entry.file)]
             left = [other for other in same if other is not entry]
             place = self._place_of(_content(entry.file))
+            now = place
             if place == same[-1].file:
-                self._move(place, left[-1].file if left else None)
-            self._note("undone", entry, who, now=self._place_of(_content(entry.file)))
+                now = left[-1].file if left else None
+            self._take_back(entry, who, place, now)
         return entry
+
+    def _take_back(self, entry: Entry, who: str, place: str | None, now: str | None) -> None:
+        if place is not None and now is not None:
+            self._move(place, now)
+        try:
+            self._note("undone", entry, who, now=now)
+        except OutputError:
+            if place is not None and now is not None:
+                self._move(now, place)
+            raise
+        if place is not None and now is None:  # last, as it cannot be brought back
+            self._move(place, None)
 
     # ---- the folder
 
@@ -134,7 +147,10 @@ class Feedback:
         if before == now:
             return
         if now is None:
-            (self.folder / before).unlink(missing_ok=True)
+            try:
+                (self.folder / before).unlink(missing_ok=True)
+            except OSError as error:
+                raise storage.cannot_write(self.folder / before, error, _HINT) from None
         else:
             self._make_class_folder(now)
             try:

@@ -8,3 +8,8 @@ def printable(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def sendable(text: str) -> str:
+    """File names that are not valid UTF-8 reach Python as lone surrogates, which cannot be sent."""
+    return text.encode("utf-8", "replace").decode("utf-8")

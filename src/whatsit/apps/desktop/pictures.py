@@ -82,12 +82,12 @@ def paths_in(text: str) -> Iterator[Path]:
             yield Path(os.path.expanduser(line))
 
 
-def from_clipboard(text: str) -> Path | Image.Image:
-    """The file that the text in the clipboard names, or else the picture in it. Raises ImageError."""
+def from_clipboard(text: str) -> list[Path] | Image.Image:
+    """The files that the text in the clipboard names, or else those or the picture in it. Raises ImageError."""
     from PIL import ImageGrab
 
-    for path in paths_in(text):
-        return path
+    if paths := list(paths_in(text)):
+        return paths
     try:
         found = ImageGrab.grabclipboard()
     except NotImplementedError:
@@ -97,9 +97,9 @@ def from_clipboard(text: str) -> Path | Image.Image:
         ) from None
     except (OSError, ValueError) as error:
         raise _cannot_paste(str(error), "Save the picture as a file, and open that.") from None
-    if isinstance(found, list):
-        return Path(found[0])
-    if found is None:
+    if isinstance(found, list) and found:
+        return [Path(file) for file in found]
+    if found is None or isinstance(found, list):
         raise _cannot_paste("no picture in the clipboard", "Copy a picture or its file first.")
     return found
 

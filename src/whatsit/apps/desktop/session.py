@@ -18,7 +18,7 @@ from whatsit import named_models
 from whatsit.apps.desktop import models, pictures
 from whatsit.apps.desktop.pictures import Chosen
 from whatsit.apps.desktop.recent import Recent
-from whatsit.apps.desktop.wording import TOP
+from whatsit.apps.desktop.wording import TOP, shortened_middle
 from whatsit.apps.desktop.work import Inbox, Lane, Task
 from whatsit.apps.text import printable
 from whatsit.errors import ImageError, WhatsitError
@@ -98,7 +98,8 @@ class Session:
         task.tell(self._model_opened, models.shown(choice), model)
 
     def _model_opened(self, name: str, model: OpenModel) -> None:
-        self.note = f"{printable(name)} answers now." if self.model is not None else ""
+        if self.model is not None:
+            self.note = f"{printable(name)} answers now."
         self.model, self.model_name, self.opening = model, name, None
         self._stop_judging()
         self.answers = {}
@@ -111,10 +112,13 @@ class Session:
 
     # ---- the picture
 
-    def open(self, path: str | os.PathLike[str]) -> None:
-        """Show and answer a picture, or the first one of a folder. What is wrong with it is told as an error."""
+    def open(self, path: str | os.PathLike[str], of: int = 1) -> None:
+        """Show and answer a picture, or the first one of a folder. What is wrong with it is told as an error.
+
+        `of` is how many were dropped at once: the others are not opened, and the note says so.
+        """
         self.reading, self.note = True, ""
-        self._pictures.ask(partial(self._open, Path(os.path.abspath(path)), self.model), self._failed)
+        self._pictures.ask(partial(self._open, Path(os.path.abspath(path)), of, self.model), self._failed)
 
     def paste(self, text: str = "") -> None:
         """The same for the picture in the clipboard, or the file that the `text` in it names."""
@@ -152,16 +156,21 @@ class Session:
             partial(self._read, self.picture, self.model, self.answer, listed=bool(self.neighbours)), self._failed
         )
 
-    def _open(self, path: Path, model: OpenModel | None, task: Task) -> None:
+    def _open(self, path: Path, of: int, model: OpenModel | None, task: Task) -> None:
         path = pictures.as_on_disk(path)
         chosen = Chosen.file(pictures.first_in(path) if path.is_dir() else path)
         task.tell(self._show, chosen)
+        if of > 1:
+            task.tell(self._opened_one, chosen, of)
         self._read(chosen, model, None, task, by_hand=True)
+
+    def _opened_one(self, chosen: Chosen, of: int) -> None:
+        self.note = f"1 of {of:,} opened: {shortened_middle(chosen.name, 60)}. For all of them, put them in one folder."
 
     def _paste(self, text: str, model: OpenModel | None, task: Task) -> None:
         pasted = pictures.from_clipboard(text)
-        if isinstance(pasted, Path):
-            self._open(pasted, model, task)
+        if isinstance(pasted, list):
+            self._open(Path(os.path.abspath(pasted[0])), len(pasted), model, task)
         else:
             chosen = Chosen(pasted, "pasted picture")
             task.tell(self._show, chosen)

@@ -230,7 +230,7 @@ class Window:
 
     def _dropped(self, files: Sequence[str]) -> None:
         if files:
-            self._commands.open_path(files[0])
+            self._and_show(self.session.open, files[0], of=len(files))()
 
     def _paste(self) -> None:
         try:

@@ -7,6 +7,7 @@ from html import escape
 
 from whatsit.apps import presenter
 from whatsit.apps.served import Served
+from whatsit.apps.text import sendable
 from whatsit.evaluation.report import percent
 from whatsit.runtime.prediction import Prediction
 
@@ -16,11 +17,6 @@ WAITING = "<p class='quiet'>Drop a picture, paste or take one, or click an examp
 def text(words: str) -> str:
     """Escaped, and without line breaks between a number and its unit."""
     return escape(sendable(words)).replace(" %", "\u00a0%")
-
-
-def sendable(words: str) -> str:
-    """File names that are not valid UTF-8 reach Python as lone surrogates, which cannot be sent."""
-    return words.encode("utf-8", "replace").decode("utf-8")
 
 
 def answers(models: Sequence[Served], predictions: Sequence[Prediction], name: str, top: int, teachable: bool) -> str:

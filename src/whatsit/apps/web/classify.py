@@ -13,13 +13,14 @@ import gradio as gr
 
 from whatsit.apps.feedback import Answered, Feedback
 from whatsit.apps.served import Served
+from whatsit.apps.text import sendable
 from whatsit.apps.web import answer, pictures
 from whatsit.apps.web.examples import Example
 from whatsit.apps.web.guard import uploaded
 from whatsit.apps.web.uploads import Uploads
 from whatsit.apps.web.work import Work
 from whatsit.dataset import content_hash
-from whatsit.errors import WhatsitError
+from whatsit.errors import OutputError, WhatsitError
 from whatsit.runtime.prediction import Prediction
 
 _MOST, _FIRST = 10, 3  # labels with bars: at most, and before anybody asks for more or fewer
@@ -120,9 +121,11 @@ class Classify:
         if self._feedback is None or kept is None or not kept.given:
             return [*self._no_feedback(), kept]
         *earlier, (entry, label) = kept.given
-        kept = replace(kept, given=tuple(earlier))
+        before, kept = kept, replace(kept, given=tuple(earlier))
         try:
             self._feedback.undo(entry, who=_who(request))
+        except OutputError as error:  # it still stands, and may be undone later
+            return [label, answer.message(f"{error}", "error"), before]
         except WhatsitError as error:
             return [None, answer.message(f"{error}", "error"), kept]
         if not earlier:
@@ -174,7 +177,7 @@ class Classify:
     def _feedback_parts(self, kept: Any) -> list[Any]:
         """Shown by the style sheet only below an answer that may be corrected. Returns the choice and what is said."""
         assert self._feedback is not None
-        labels = [(answer.sendable(label), label) for label in self._feedback.labels]
+        labels = [(sendable(label), label) for label in self._feedback.labels]
         with gr.Column(elem_id="feedback"):
             gr.HTML("<p>Wrong answer? Say what it is: the picture is saved for the next training.</p>")
             if len(labels) <= _BUTTONS:

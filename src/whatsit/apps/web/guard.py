@@ -9,22 +9,36 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.requests import HTTPConnection
 
+from whatsit.apps.web import arriving
 from whatsit.apps.web.uploads import Uploads
 
 # What the page's own script asks for. Others would fetch addresses for a client, or write its session to the disk.
 _NEEDED = {"app_id", "cancel", "info", "queue/data", "queue/join", "reset", "upload", "upload_progress"}
 _GRADIO = "/gradio_api/"
 _FILE = "file="
+_UPLOAD = f"{_GRADIO}upload"
+# Outside of that. Among the others are figures about visitors, and what the model was trained on.
+_OUTER = {"", "/config", "/favicon.ico", "/login", "/logout", "/theme.css"}
+_FILES = ("/assets/", "/static/", "/svelte/")
 
 
-def guarded(app: Any) -> Any:
-    """The ASGI app without the addresses of Gradio that the page does not need."""
+def guarded(app: Any, uploads: Uploads) -> Any:
+    """Gradio's app without the addresses that the page does not need, and within limits."""
 
     async def checked(scope: Any, receive: Any, send: Any) -> None:
-        if not _is_needed(scope.get("path", "")):
-            scope = {**scope, "path": "/not-found", "raw_path": b"/not-found"}
-        await app(scope, receive, send)
+        path = scope.get("path", "")
+        if not _is_needed(path):
+            await app({**scope, "path": "/not-found", "raw_path": b"/not-found"}, receive, send)
+        elif path.startswith(_GRADIO) and not _is_logged_in(app, scope):
+            await arriving.refuse(arriving.refusal(401, "Not authenticated"), scope, receive, send)
+        elif path.rstrip("/") == _UPLOAD and (full := await arriving.no_room(uploads)):
+            await arriving.refuse(full, scope, receive, send)
+        elif scope.get("method") == "POST":
+            await arriving.take(app, scope, receive, send, uploads if path.rstrip("/") == _UPLOAD else None)
+        else:
+            await app(scope, receive, send)
 
     return checked
 
@@ -63,9 +77,18 @@ def _digest(words: str) -> bytes:
     return hashlib.sha256(words.encode("utf-8", "surrogatepass")).digest()
 
 
+def _is_logged_in(app: Any, scope: Any) -> bool:
+    """As Gradio finds it out, which asks at some of its addresses only."""
+    if app.auth is None:
+        return True
+    cookies = HTTPConnection(scope).cookies
+    names = (f"access-token-{app.cookie_id}", f"access-token-unsecure-{app.cookie_id}")
+    return any(cookies.get(name) in app.tokens for name in names)
+
+
 def _is_needed(path: str) -> bool:
     if not path.startswith(_GRADIO):
-        return "://" not in path
+        return "://" not in path and (path.rstrip("/") in _OUTER or path.startswith(_FILES))
     asked = path.removeprefix(_GRADIO)
     if asked.startswith(_FILE):
         return "://" not in asked

@@ -39,18 +39,19 @@ class Many:
         self._work = work
         self._models = {served.name: served for served in models}
         self._uploads = uploads
-        self._running: dict[str | None, threading.Event] = {}  # by session; set once somebody wants no more
+        self._running: set[tuple[str | None, threading.Event]] = set()  # session, set once somebody wants no more
 
     # ---- what happens
 
     def run(self, sent: Any, model: str, request: gr.Request) -> Iterator[list[Any]]:
         """Progress, then the table: what becomes of [status, table, drop zone, folder button]."""
         uploads = [Upload(*uploaded(one, self._uploads)) for one in _listed(sent)]
-        session = request.session_hash
-        enough = self._running[session] = threading.Event()
+        enough = threading.Event()
+        running = (request.session_hash, enough)
+        self._running.add(running)
         rows: list[Row] = []
         with ExitStack() as stack:
-            stack.callback(self._running.pop, session, None)
+            stack.callback(self._running.discard, running)
             stack.enter_context(self._uploads.using([upload.path for upload in uploads]))
             batch = stack.enter_context(Batch(uploads))
             started = time.monotonic()
@@ -66,8 +67,10 @@ class Many:
         yield [_summary(rows, len(batch.found), seconds, notes), table(rows), None, None]
 
     def stop(self, request: gr.Request) -> None:
-        if running := self._running.get(request.session_hash):
-            running.set()
+        """All that goes on in this window: a drop and a folder may at once."""
+        for session, enough in tuple(self._running):
+            if session == request.session_hash:
+                enough.set()
 
     def _rows(self, served: Served, chunk: Sequence[tuple[str, Path | bytes | ImageError]]) -> list[Row]:
         readable = [source for _, source in chunk if not isinstance(source, ImageError)]

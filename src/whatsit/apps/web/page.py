@@ -14,6 +14,7 @@ from fastapi import FastAPI
 
 from whatsit.apps.feedback import Feedback
 from whatsit.apps.served import Served
+from whatsit.apps.text import sendable
 from whatsit.apps.web import about, answer, guard
 from whatsit.apps.web import examples as clickable
 from whatsit.apps.web.batch import MOST_UPLOADED
@@ -89,7 +90,9 @@ class Page:
             ),
             css_paths=[_STYLE],
         )
-        return guard.guarded(app)
+        mounted: Any = app.routes[-1]
+        mounted.app = guard.guarded(mounted.app, self.uploads)
+        return app
 
     def _gather(self, paths: Sequence[Path]) -> tuple[list[clickable.Example], int]:
         folder = self._folder / "examples"
@@ -119,7 +122,7 @@ class Page:
         if len(self.models) > 1:
             return " and ".join(served.name for served in self.models)
         manifest = self.models[0].model.manifest
-        return answer.sendable(str(manifest.data.get("name") or self.models[0].name))
+        return sendable(str(manifest.data.get("name") or self.models[0].name))
 
 
 def _favicon(folder: Path) -> Path:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from whatsit.apps import tables
-from whatsit.apps.web.answer import sendable, text
+from whatsit.apps.text import sendable
+from whatsit.apps.web.answer import text
 from whatsit.evaluation.report import percent
 from whatsit.runtime.prediction import Prediction
 

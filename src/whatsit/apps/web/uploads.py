@@ -21,6 +21,7 @@ _SWEEP = 5.0  # seconds between two looks through the folder
 _ANSWERED = 10.0  # seconds an upload stays after its answer
 _FORGOTTEN = 900.0  # seconds an upload stays that nobody asks about: it may wait for others' work, or still be arriving
 _KEPT = 3600.0  # seconds a picture stays that may still get its right label
+_MOST = 2_000_000_000  # bytes of all that is there, whoever sent it
 
 
 class Uploads:
@@ -41,6 +42,15 @@ class Uploads:
     def close(self) -> None:
         self._closed.set()
         self._thread.join()
+
+    def are_full(self) -> bool:
+        """Whether nothing more may come until something has gone."""
+        sizes = {}
+        for path in (*_files_below(self.folder), *_files_below(self._kept)):
+            with suppress(OSError):  # deleted meanwhile
+                entry = path.stat()
+                sizes[entry.st_dev, entry.st_ino] = entry.st_size  # once for all names of a file
+        return sum(sizes.values()) >= _MOST
 
     def holds(self, path: str | Path) -> bool:
         return Path(path).resolve().is_relative_to(self.folder)

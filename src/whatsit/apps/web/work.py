@@ -34,6 +34,11 @@ class Work:
                 self._going_on -= 1
                 self._changed.notify_all()
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is going on."""
+        return self._going_on > 0
+
     def end(self) -> None:
         """Let nothing more begin, and wait for what has."""
         with self._changed:
