@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from whatsit.apps import text
 from whatsit.apps.server import exchange
 from whatsit.errors import ImageError, UnreadableKind, WhatsitError
 
@@ -80,7 +81,7 @@ def sendable(body: Any) -> bytes:
 
 def _without_surrogates(value: Any) -> Any:
     if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode()
+        return text.sendable(value)
     if isinstance(value, dict):
         return {_without_surrogates(key): _without_surrogates(item) for key, item in value.items()}
     return [_without_surrogates(item) for item in value] if isinstance(value, list | tuple) else value
