@@ -666,13 +666,59 @@ def test_a_large_picture_is_shown_small(visitor: Visitor) -> None:
     assert len(shown["url"]) < 600_000
 
 
+@pytest.fixture
+def believed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy that uvicorn's variable names, if any; before the server is opened."""
+    if request.param is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", request.param)
+
+
 @pytest.mark.parametrize(
-    ("told", "who"), [("", "127.0.0.1"), ("203.0.113.7", "203.0.113.7"), ("x, 203.0.113.7", "203.0.113.7")]
+    ("believed", "told", "who"),
+    [
+        (None, "203.0.113.7", "127.0.0.1"),
+        ("127.0.0.1", "", "127.0.0.1"),
+        ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
+        ("127.0.0.1", "x, 203.0.113.7", "203.0.113.7"),
+        ("10.0.0.1", "203.0.113.7", "127.0.0.1"),
+    ],
+    indirect=["believed"],
 )
-def test_a_proxy_on_this_machine_tells_who_it_was(told: str, who: str, visitor: Visitor, feedback: Feedback) -> None:
+def test_a_proxy_that_is_named_tells_who_it_was(
+    believed: None, told: str, who: str, visitor: Visitor, feedback: Feedback
+) -> None:
     visitor.answer(png(RED))
     body = {"data": ["green", None], "fn_index": visitor.number("right", "input"), "session_hash": visitor.session}
     kind = {"Content-Type": "application/json", **({"X-Forwarded-For": told} if told else {})}
     assert visitor.ask("POST", "/gradio_api/queue/join", json.dumps(body).encode(), kind)[0] == 200
     wait_until(feedback.journal)
     assert [row["who"] for row in feedback.journal()] == [who]
+
+
+def test_a_question_that_is_being_answered_when_the_server_ends_gets_its_answer(
+    models: list[Served], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    from whatsit.apps import serving
+
+    begun = threading.Event()
+    predict = OpenModel.predict
+
+    def slowly(self: OpenModel, *pictures: Any, **options: Any) -> Any:
+        begun.set()
+        time.sleep(2)
+        return predict(self, *pictures, **options)
+
+    monkeypatch.setattr(OpenModel, "predict", slowly)
+    with ThreadPoolExecutor(1) as threads:
+        with serving.opened(models, port=0) as running:
+            visitor = Visitor(str(running))
+            sent = visitor.file(visitor.upload("a.png", png(RED)))
+            asked = threads.submit(visitor.call, "picture", "upload", sent, 3, None)
+            assert begun.wait(10)
+            start = time.monotonic()
+        assert time.monotonic() - start < 8  # an open page is not waited for
+        said = asked.result(timeout=10)
+    assert said["success"]
+    assert "red" in text_of(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import os
 import signal
 import socket
 import threading
@@ -157,7 +158,8 @@ def _answering(
         access_log=False,
         ws="none",
         server_header=False,
-        proxy_headers=False,  # anybody could say in a header that he is somebody else
+        # Anybody could say in a header that he is somebody else; uvicorn's variable names the proxy to be believed.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
         timeout_graceful_shutdown=1,  # pages hold a connection for as long as they are open
     )
     server = uvicorn.Server(config)
