@@ -26,13 +26,14 @@ def open_page(page: Page, auth: tuple[str, str] | None = None) -> Iterator[Runni
     from fastapi import FastAPI
 
     from whatsit.apps.server.exchange import State
-    from whatsit.apps.server.guard import Guard
+    from whatsit.apps.server.guard import Access, Guard
     from whatsit.apps.server.limits import Limits
     from whatsit.apps.server.listening import running
     from whatsit.apps.server.metrics import Metrics
 
     state = State()
-    app = Guard(FastAPI(openapi_url=None), page.mount(FastAPI(openapi_url=None), auth), Limits(), Metrics(), state)
+    alone = page.mount(FastAPI(openapi_url=None), auth)
+    app = Guard(FastAPI(openapi_url=None), alone, Limits(), Metrics(), state, Access())
     with running(app, "127.0.0.1", 0, state, probe="/") as server:
         yield server
 

@@ -68,40 +68,33 @@ def opened(
 
     Raises ServerError, MissingExtraError, OptionError.
     """
-    with ExitStack() as stack:
-        try:
-            from fastapi import FastAPI
+    _refuse_missing_server()
+    from fastapi import FastAPI
 
-            from whatsit.apps.server import app as application
-            from whatsit.apps.server.access_log import AccessLog
-            from whatsit.apps.server.exchange import State
-            from whatsit.apps.server.guard import Guard
-            from whatsit.apps.server.limits import Limits
-            from whatsit.apps.server.listening import running
-            from whatsit.apps.server.metrics import Metrics
-            from whatsit.apps.server.work import Work
-        except ImportError as error:
-            raise MissingExtraError("open a server", module=error.name or "fastapi", extra="server") from None
-        state, metrics, limits = State(), Metrics(), limits or Limits()
+    from whatsit.apps.server import app
+    from whatsit.apps.server.access_log import AccessLog
+    from whatsit.apps.server.exchange import State
+    from whatsit.apps.server.guard import Access, Guard
+    from whatsit.apps.server.limits import Limits
+    from whatsit.apps.server.listening import running
+    from whatsit.apps.server.metrics import Metrics
+    from whatsit.apps.server.work import Work
+
+    state, metrics, limits, access = State(), Metrics(), limits or Limits(), Access(token, auth, cors)
+    with ExitStack() as stack:
         work = stack.enter_context(Work(limits, metrics))
-        schemes: list[application.Scheme] = []
-        schemes += ["bearer"] if token is not None else []
-        schemes += ["basic"] if auth is not None else []
-        interface = application.build(models, work, metrics, state, schemes)
         shown = stack.enter_context(_page(models, examples, feedback)) if page else None
         guard = Guard(
-            interface,
+            app.build(models, work, metrics, state, access),
             shown.mount(FastAPI(openapi_url=None), auth) if shown else None,
             limits,
             metrics,
             state,
-            token=token,
-            password=auth,
-            cors=cors,
+            access,
             log=stack.enter_context(AccessLog(sys.stdout)) if log else None,
             mistakes=stack.enter_context(AccessLog(sys.stderr)),
         )
-        probe = "/" if page else "/health/ready"
+        probe = "/" if shown else "/health/ready"
         is_busy = (lambda: shown.work.busy) if shown else lambda: False
         server = stack.enter_context(running(guard, host, port, state, probe=probe, grace=grace, is_busy=is_busy))
         if share:
@@ -109,6 +102,13 @@ def opened(
 
             server.addresses.append(stack.enter_context(public_link(*server.visit)))
         yield server
+
+
+def _refuse_missing_server() -> None:
+    try:
+        import whatsit.apps.server.app  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError("open a server", module=error.name or "fastapi", extra="server") from None
 
 
 def _page(models: Sequence[Served], examples: Sequence[Path], feedback: Feedback | None) -> Page:

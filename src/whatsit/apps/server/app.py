@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import fastapi_offline
 from fastapi import FastAPI, Request, Response
@@ -14,35 +13,29 @@ from fastapi.staticfiles import StaticFiles
 from whatsit.apps.served import Served
 from whatsit.apps.server import inference_protocol, predictions, problems, schemas, status
 from whatsit.apps.server.exchange import State
+from whatsit.apps.server.guard import Access
 from whatsit.apps.server.metrics import Metrics
 from whatsit.apps.server.work import Hosted, Work
 from whatsit.version import __version__
-
-Scheme = Literal["bearer", "basic"]
 
 _ABOUT = """Which of these is it? Send pictures, get labels with calibrated scores, or an honest "not sure".
 
 `/predict` is the plain way; `/v2` speaks the Open Inference Protocol, `/predictions` as TorchServe does."""
 
 
-def build(
-    models: Sequence[Served], work: Work, metrics: Metrics, state: State, schemes: Collection[Scheme] = ()
-) -> FastAPI:
-    """The interface for these models, the first of which answers where none is named.
-
-    `schemes` are the ways of saying who asks that readers of /docs are told of.
-    """
+def build(models: Sequence[Served], work: Work, metrics: Metrics, state: State, access: Access) -> FastAPI:
+    """The interface for these models, the first of which answers where none is named."""
     hosted = {served.name: Hosted(served) for served in models}
     app = FastAPI(title="whatsit", version=__version__, description=_ABOUT, docs_url=None, redoc_url=None)
     problems.install(app)
     app.include_router(predictions.router(hosted, work, metrics))
     app.include_router(status.router(hosted, metrics, lambda: state.ending))
     app.include_router(inference_protocol.router(hosted, work, lambda: state.ending))
-    _describe(app, schemes)
+    _describe(app, [scheme.lower() for scheme in access.secrets])
     return app
 
 
-def _describe(app: FastAPI, schemes: Collection[Scheme]) -> None:
+def _describe(app: FastAPI, schemes: Sequence[str]) -> None:
     """The page at /docs, without the scripts from other hosts that FastAPI's own one loads."""
     static = "/static-offline-docs"
     app.mount(static, StaticFiles(directory=Path(fastapi_offline.__file__).with_name("static")), name="docs")

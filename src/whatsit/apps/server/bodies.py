@@ -66,10 +66,10 @@ async def _read(request: Request, limits: Limits, take: Callable[[bytes], object
     received = 0
     async for chunk in _in_time(request, limits):
         received += len(chunk)
-        if refusal is None and received > limits.request_bytes:
-            refusal = _too_large(received, limits)
-        if refusal is None and this.state.held + len(chunk) > limits.held_bytes:
-            refusal = _too_much_held(limits)
+        if received > limits.request_bytes:
+            refusal = refusal or _too_large(received, limits)
+        elif this.state.held + len(chunk) > limits.held_bytes:
+            refusal = refusal or _too_much_held(limits)
         if refusal is None:
             this.hold(len(chunk))
             take(chunk)
@@ -222,7 +222,6 @@ def _not_a_file(name: str) -> Problem:
         value=f"{name[:60]!r} without a file name",
         accepted="files only; options belong into the address, as in /predict?top=3",
         hint="With curl: -F file=@photo.jpg (mind the @).",
-        headers={"Connection": "close"},
     )
 
 
@@ -252,5 +251,4 @@ def _too_many(limits: Limits) -> Problem:
         value=f"more than {limits.pictures} pictures",
         accepted=f"at most {limits.pictures} in one request",
         hint="Send them in several requests.",
-        headers={"Connection": "close"},
     )

@@ -7,6 +7,7 @@ import hmac
 import time
 import traceback
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -38,12 +39,33 @@ _HEADERS = [
 Record = dict[str, Any]
 
 
-class Guard:
-    """The ASGI application around the interface for programs and, at all other addresses, the page.
+@dataclass(frozen=True)
+class Access:
+    """Who may ask.
 
     token     asked for as `Authorization: Bearer TOKEN`
     password  (user, password), asked for as `Authorization: Basic ...`; with both, either will do
     cors      origins whose web pages may ask
+    """
+
+    token: str | None = None
+    password: tuple[str, str] | None = None
+    cors: Sequence[str] = ()
+
+    @property
+    def secrets(self) -> dict[str, bytes]:
+        """Scheme -> the header that says it, the scheme in small letters."""
+        accepted = {}
+        if self.token is not None:
+            accepted["Bearer"] = b"bearer " + self.token.encode()
+        if self.password is not None:
+            accepted["Basic"] = b"basic " + base64.b64encode(":".join(self.password).encode())
+        return accepted
+
+
+class Guard:
+    """The ASGI application around the interface for programs and, at all other addresses, the page.
+
     log       takes a record for each request of a program
     mistakes  takes a record, with the trace, for each mistake of ours
     """
@@ -55,21 +77,15 @@ class Guard:
         limits: Limits,
         metrics: Metrics,
         state: State,
+        access: Access,
         *,
-        token: str | None = None,
-        password: tuple[str, str] | None = None,
-        cors: Sequence[str] = (),
         log: Callable[[Record], None] | None = None,
         mistakes: Callable[[Record], None] | None = None,
     ) -> None:
         self.interface, self.page = interface, page
         self.limits, self.metrics, self.state, self.log, self.mistakes = limits, metrics, state, log, mistakes
-        self._accepted: dict[str, bytes] = {}
-        if token is not None:
-            self._accepted["Bearer"] = b"bearer " + token.encode()
-        if password is not None:
-            self._accepted["Basic"] = b"basic " + base64.b64encode(":".join(password).encode())
-        self._door = _with_cors(self._answer, cors) if cors else self._answer
+        self._accepted = access.secrets
+        self._door = _with_cors(self._answer, access.cors) if access.cors else self._answer
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
