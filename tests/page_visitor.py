@@ -32,8 +32,7 @@ def open_page(page: Page, auth: tuple[str, str] | None = None) -> Iterator[Runni
     from whatsit.apps.server.metrics import Metrics
 
     state = State()
-    alone = page.mount(FastAPI(openapi_url=None), auth)
-    app = Guard(FastAPI(openapi_url=None), alone, Limits(), Metrics(), state, Access())
+    app = Guard(FastAPI(openapi_url=None), page.app(auth), Limits(), Metrics(), state, Access())
     with running(app, "127.0.0.1", 0, state, probe="/") as server:
         yield server
 

@@ -69,8 +69,6 @@ def opened(
     Raises ServerError, MissingExtraError, OptionError.
     """
     _refuse_missing_server()
-    from fastapi import FastAPI
-
     from whatsit.apps.server import app
     from whatsit.apps.server.access_log import AccessLog
     from whatsit.apps.server.exchange import State
@@ -86,7 +84,7 @@ def opened(
         shown = stack.enter_context(_page(models, examples, feedback)) if page else None
         guard = Guard(
             app.build(models, work, metrics, state, access),
-            shown.mount(FastAPI(openapi_url=None), auth) if shown else None,
+            shown.app(auth) if shown else None,
             limits,
             metrics,
             state,

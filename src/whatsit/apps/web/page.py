@@ -67,11 +67,9 @@ class Page:
     ) -> None:
         self.close()
 
-    def mount(self, app: FastAPI, auth: tuple[str, str] | None = None) -> Any:
-        """Put the page at `/` of an app, behind its own routes; the ASGI app to serve.
-
-        With `auth`, a user and a password, it asks for them first.
-        """
+    def app(self, auth: tuple[str, str] | None = None) -> Any:
+        """The page as an ASGI application, for the root of a server. With `auth`, it asks for user and password first."""
+        app = FastAPI(openapi_url=None)
         self.blocks.has_launched = True  # for Gradio's check that only uploads are read, which mounting leaves off
         gr.mount_gradio_app(
             app,
