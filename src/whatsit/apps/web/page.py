@@ -68,7 +68,7 @@ class Page:
         self.close()
 
     def app(self, auth: tuple[str, str] | None = None) -> Any:
-        """The page as an ASGI application, for the root of a server. With `auth`, it asks for user and password first."""
+        """The page as an ASGI application, for the root of a server. With `auth`, it asks for them first."""
         app = FastAPI(openapi_url=None)
         self.blocks.has_launched = True  # for Gradio's check that only uploads are read, which mounting leaves off
         gr.mount_gradio_app(
