@@ -369,7 +369,7 @@ def test_what_is_long_to_read_is_refused_and_others_are_answered_meanwhile(ask: 
         done.set()
         thread.join()
     assert max(waits) < 1.0
-    assert len(waits) > 20
+    assert len(waits) >= 5
 
 
 def test_binary_tensors_that_do_not_fit_are_refused(ask: Any) -> None:
