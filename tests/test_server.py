@@ -644,6 +644,15 @@ def test_options_that_contradict_are_refused_at_once(options: list[str], told: s
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("variable", ["WHATSIT_TOKEN", "WHATSIT_AUTH"])
+def test_an_empty_secret_in_a_variable_does_not_open_the_server(variable: str) -> None:
+    command = [sys.executable, "-m", "whatsit", "serve", "--no-page", "--port", "0"]
+    environment = {**os.environ, variable: ""}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=environment, check=False)
+    assert done.returncode == 2
+    assert variable in done.stderr
+
+
 def test_base64_pictures_and_pixels_get_the_same_answers_in_json(ask: Any) -> None:
     files = [base64.b64encode(one).decode() for one in (RED, GREEN)]
     body = {"id": "x", "inputs": [{"name": "pictures", "datatype": "BYTES", "shape": [2], "data": files}]}

@@ -106,7 +106,9 @@ def serve(
     if not no_page:
         refuse_missing_page()
     refuse_port_in_use(host, port)
-    password = _password(auth)
+    # Click takes an empty variable for one that is not set; here it would open the server to everyone.
+    token = os.environ.get("WHATSIT_TOKEN") if token is None else token
+    password = _password(os.environ.get("WHATSIT_AUTH") if auth is None else auth)
     _refuse_blank_token(token)
     _refuse_no_origins(options["cors"])
     served = _open_all(models, options)
