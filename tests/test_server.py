@@ -591,7 +591,7 @@ def test_sigterm_finishes_what_was_begun_and_refuses_what_comes(models: list[Pat
             late = ask.post("/predict", content=RED)
             refused(late, 503, "ending")
             assert late.headers["retry-after"]
-            time.sleep(0.7)  # longer than an idle server takes to end
+            time.sleep(2.5)  # longer than uvicorn by itself would wait for it
             assert server.process.poll() is None
         begun.sendall(RED[40:])
         said = b"".join(iter(lambda: begun.recv(65_536), b""))  # until the server closes
