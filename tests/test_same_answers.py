@@ -29,8 +29,6 @@ from whatsit.runtime import OpenModel
 
 httpx = pytest.importorskip("httpx", reason="httpx is not installed")
 
-# Gradio makes event loops and drops them.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed (event loop|<socket):ResourceWarning")
 TOLERANCE = 1e-4
 COUNT = 50
 ORIENTATION = 0x0112

@@ -34,10 +34,6 @@ from whatsit.apps.served import Served, named
 from whatsit.apps.web import arriving, uploads
 from whatsit.apps.web.page import Page
 
-pytestmark = [
-    # Gradio makes event loops and drops them.
-    pytest.mark.filterwarnings("ignore:unclosed (event loop|<socket):ResourceWarning"),
-]
 LABELS = ("red", "green", "<script>alert(1)</script>")
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
 ORIENTATION = 0x0112

@@ -37,8 +37,6 @@ from whatsit.apps.web.batch import Batch, Upload, chunks
 from whatsit.apps.web.page import Page
 from whatsit.apps.web.table import Row, csv_text, table
 
-# Gradio makes event loops and drops them.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed (event loop|<socket):ResourceWarning")
 LABELS = ("red", "green", "<script>alert(1)</script>")
 RED, GREEN, BLUE, GREY = (255, 0, 0), (0, 255, 0), (0, 0, 255), (128, 128, 128)
 

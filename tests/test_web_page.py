@@ -35,10 +35,6 @@ from whatsit.apps.served import Served, named
 from whatsit.apps.web import about, examples, pictures, public_link
 from whatsit.apps.web.page import Page
 
-pytestmark = [
-    # Gradio makes event loops and drops them.
-    pytest.mark.filterwarnings("ignore:unclosed (event loop|<socket):ResourceWarning"),
-]
 LABELS = ("red", "green", "<script>alert(1)</script>")
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import click
 
-from whatsit.apps.cli.page import refuse_port_in_use
-
 
 @click.command()
 @click.argument("folder", default="runs", type=click.Path(path_type=Path))
@@ -21,8 +19,9 @@ def tensorboard(folder: Path, host: str, port: int) -> None:
     Loss and accuracy of training and validation, epoch by epoch, also while a run goes on. Ctrl-C ends it.
     """
     from whatsit import runs
+    from whatsit.apps import ports
 
-    refuse_port_in_use(host, port)
+    ports.refuse_in_use(host, port)
     click.echo(f"TensorBoard is at {runs.serve_curves(folder, host, port)} (Ctrl-C ends it)", err=True)
     with suppress(KeyboardInterrupt):
         while True:

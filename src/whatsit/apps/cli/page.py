@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whatsit.apps.cli.named_model import network_options, open_model
-from whatsit.errors import MissingExtraError, OptionError, ServerError
+from whatsit.errors import MissingExtraError, OptionError
 
 if TYPE_CHECKING:
     from whatsit.apps.feedback import Feedback
@@ -99,13 +98,13 @@ def serve(
     **options: Any,
 ) -> None:
     """Open models to people and programs: a page to drop pictures on, and an interface over HTTP. Ctrl-C ends it."""
-    from whatsit.apps import serving
+    from whatsit.apps import ports, serving
 
     serving.refuse_share_offline(options["share"], options["offline"])
     _refuse_contradictions(no_page, options["share"], options["examples"], feedback, new_labels)
     if not no_page:
         refuse_missing_page()
-    refuse_port_in_use(host, port)
+    ports.refuse_in_use(host, port)
     # Click takes an empty variable for one that is not set; here it would open the server to everyone.
     token = os.environ.get("WHATSIT_TOKEN") if token is None else token
     password = _password(os.environ.get("WHATSIT_AUTH") if auth is None else auth)
@@ -241,24 +240,3 @@ def refuse_missing_page() -> None:
     """Raise MissingExtraError before a training that is to end in a page, not after it."""
     if find_spec("gradio") is None:
         raise MissingExtraError("open the page", module="gradio", extra="web")
-
-
-def refuse_port_in_use(host: str, port: int) -> None:
-    """Raise ServerError before any work is done if nothing can listen there."""
-    if not 0 <= port <= 65_535:
-        raise ServerError(
-            "cannot listen on this port", value=port, accepted="0 to 65535", hint="For instance: --port 7860"
-        )
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        if os.name != "nt":  # there it would succeed on a port in use
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise ServerError(
-                f"cannot listen on {host}:{port}",
-                value=(error.strerror or str(error)).lower(),
-                accepted="a free port and an address of this machine",
-                hint="Name another port, or --port 0 for any free one.",
-            ) from None

@@ -163,12 +163,13 @@ def train(data: str | None, **options: Any) -> None:
 @click.option("--out", type=click.Path(path_type=Path), help="Folder for the run (default runs/digits).")
 def demo(page: bool, host: str, port: int, out: Path | None) -> None:
     """Train on 1,797 handwritten digits, say how good it is, and open a page to try it on."""
-    from whatsit.apps.cli.page import open_page, refuse_missing_page, refuse_port_in_use
+    from whatsit.apps import ports
+    from whatsit.apps.cli.page import open_page, refuse_missing_page
     from whatsit.runtime import OpenModel
 
     if page:
         refuse_missing_page()
-        refuse_port_in_use(host, port)
+        ports.refuse_in_use(host, port)
     click.echo("Training on scikit-learn's handwritten digits, 8x8 pixels each.", err=True)
     with reporter(verbose=False) as report:
         trained = _train("digits", out, False, {}, report)

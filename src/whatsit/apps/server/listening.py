@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from whatsit.apps import ports
 from whatsit.apps.server.exchange import State
 from whatsit.errors import ServerError
 
@@ -98,20 +99,9 @@ def running(
 
 def _listen(host: str, port: int) -> socket.socket:
     try:
-        return socket.create_server(
-            (host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=1024
-        )
+        return socket.create_server((host, port), family=ports.family(host), backlog=1024)
     except OSError as error:
-        raise cannot_listen(host, port, (error.strerror or str(error)).partition(" (while")[0]) from None
-
-
-def cannot_listen(host: str, port: int, reason: str) -> ServerError:
-    return ServerError(
-        f"cannot listen on {host}:{port}",
-        value=reason.lower(),
-        accepted="a free port and an address of this machine",
-        hint="Name another port, or --port 0 for any free one.",
-    )
+        raise ports.cannot_listen(host, port, error) from None
 
 
 class _Impatient(HttpToolsProtocol):
