@@ -17,7 +17,7 @@ FLOW = [
     {"images"},
     {"dataset", "sources"},
     {"doctor"},
-    {"preprocess", "catalogue", "weights"},
+    {"preprocess", "resizing", "catalogue", "weights"},
     {"augmentation", "recipe", "wishes"},
     {"training"},
     {"evaluation"},
@@ -57,6 +57,7 @@ HOMES = {
     "tensorboard": {"runs.py"},
     "tomli_w": {"runs.py"},
     "simplejpeg": {"images.py"},
+    "cykooz_resizer": {"resizing.py"},
     "click": {"apps/cli"},
     "rich": {"apps/cli"},
 }

@@ -1,4 +1,4 @@
-"""The geometry: what torchvision does for a crop, the whole picture for the other two, and the same size every time."""
+"""The geometry: which part of a picture is seen, and the same size every time. How it is resized: test_resizing.py."""
 
 from __future__ import annotations
 
@@ -17,37 +17,6 @@ SIZES = [(1, 1), (1, 50), (50, 1), (31, 47), (47, 31), (64, 64), (65, 64), (224,
 
 def picture(height: int, width: int) -> NDArray[np.uint8]:
     return np.random.default_rng(height * 1000 + width).integers(0, 256, (height, width, 3), np.uint8)
-
-
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("shorter", "crop"), [(None, 32), (36, 32), (64, 64), (256, 224), (33, 32)])
-@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest", "lanczos", "box"])
-def test_crop_is_torchvisions_to_the_pixel(size: Any, shorter: Any, crop: Any, interpolation: Any) -> None:
-    transforms = pytest.importorskip("torchvision.transforms")
-    mode = transforms.InterpolationMode(interpolation)
-    theirs = transforms.Compose([transforms.Resize(shorter or crop, mode), transforms.CenterCrop(crop)])
-    ours = Preprocess("crop", (crop, crop), interpolation, shorter).apply(picture(*size))
-    expected = np.asarray(theirs(Image.fromarray(picture(*size))))
-    longest = max((shorter or crop) * max(size) / min(size), 1)
-    if longest > 16 * crop:  # there we never make the whole resized picture, and round once instead of twice
-        assert np.abs(ours.astype(int) - expected).max() <= 1
-    else:
-        assert np.array_equal(ours, expected)
-
-
-def test_a_long_thin_picture_is_never_resized_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    resize, sizes = Image.Image.resize, []
-
-    def noting(image: Image.Image, size: tuple[int, int], *arguments: Any, **options: Any) -> Image.Image:
-        sizes.append(size)
-        return resize(image, size, *arguments, **options)
-
-    monkeypatch.setattr(Image.Image, "resize", noting)
-    thin = np.zeros((2, 60_000, 3), np.uint8)
-    thin[:, 30_000:] = 255
-    cropped = Preprocess("crop", (224, 224)).apply(thin)  # whole it would have 6.7 million columns
-    assert sizes == [(224, 224)]
-    assert cropped[:, 0].max() < 128 < cropped[:, -1].min()
 
 
 @pytest.mark.parametrize("fit", ["crop", "pad", "squash"])

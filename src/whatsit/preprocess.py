@@ -1,6 +1,6 @@
 """The geometry of a picture on its way into a network, as data, with its one implementation.
 
-Training, evaluation, every runtime and every front end call `Preprocess.apply`; nothing else resizes pictures.
+Training, evaluation, every runtime and every front end call `Preprocess.apply`; nothing else resizes what they see.
 What happens to the values afterwards (`Scaling`) is part of the network's graph, so no caller can forget it.
 """
 
@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from whatsit.errors import OptionError, did_you_mean
+from whatsit.resizing import Interpolation, Window, resize
 
 Fit = Literal["crop", "pad", "squash"]
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 
 GREY = (128, 128, 128)
 _LARGEST = 4096  # pixels a side
-_LONGEST = 16  # times the crop: longer resized pictures are never made whole, only the part that is kept
 
 
 @dataclass(frozen=True)
@@ -53,41 +52,28 @@ class Preprocess:
 
     def apply(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Bring an upright RGB picture `uint8 [H, W, 3]` to `uint8 [height, width, 3]`."""
-        from PIL import Image
-
         if picture.shape[:2] == self.size and self.resize_shorter is None:
             return picture
-        image = Image.fromarray(picture)
-        resample = Image.Resampling[self.interpolation.upper()]
-        if self.fit == "squash":
-            return np.asarray(image.resize(self.size[::-1], resample))
         if self.fit == "pad":
-            return self._pad(image, resample)
-        return self._crop(image, resample)
-
-    def _pad(self, image: Any, resample: Any) -> NDArray[np.uint8]:
+            return self._pad(picture)
         height, width = self.size
-        scale = min(height / image.height, width / image.width)
-        inner = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        if self.fit == "squash":
+            return resize(picture, (width, height), self.interpolation, Window(0, 0, width, height))
+        # The shorter side is resized and the middle cut out: torchvision's Resize and CenterCrop.
+        inner = self._before_crop(picture.shape[1], picture.shape[0])
+        left, top = round((inner[0] - width) / 2), round((inner[1] - height) / 2)
+        return resize(picture, inner, self.interpolation, Window(left, top, width, height))
+
+    def _pad(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        (height, width), (rows, columns) = self.size, picture.shape[:2]
+        scale = min(height / rows, width / columns)
+        inner = (max(1, round(columns * scale)), max(1, round(rows * scale)))
         canvas = np.empty((height, width, 3), np.uint8)
         canvas[:] = self.pad_colour
-        top, left = (height - inner[1]) // 2, (width - inner[0]) // 2
-        canvas[top : top + inner[1], left : left + inner[0]] = np.asarray(image.resize(inner, resample))
+        left, top = (width - inner[0]) // 2, (height - inner[1]) // 2
+        within = resize(picture, inner, self.interpolation, Window(0, 0, *inner))
+        canvas[top : top + inner[1], left : left + inner[0]] = within
         return canvas
-
-    def _crop(self, image: Any, resample: Any) -> NDArray[np.uint8]:
-        """Resize the shorter side, cut out the middle: torchvision's Resize and CenterCrop, to the pixel."""
-        height, width = self.size
-        inner = self._before_crop(image.width, image.height)
-        left, top = round((inner[0] - width) / 2), round((inner[1] - height) / 2)
-        if max(inner) > _LONGEST * max(self.size):
-            across, down = image.width / inner[0], image.height / inner[1]
-            right = min((left + width) * across, image.width)  # rounding must not push it past the edge
-            box = (left * across, top * down, right, min((top + height) * down, image.height))
-            return np.asarray(image.resize((width, height), resample, box=box))
-        # As Pillow does it, across and then down, to the pixel; what is cut off at the sides is not resized down.
-        columns = image.resize((inner[0], image.height), resample).crop((left, 0, left + width, image.height))
-        return np.asarray(columns.resize((width, inner[1]), resample).crop((0, top, width, top + height)))
 
     def _before_crop(self, width: int, height: int) -> tuple[int, int]:
         """The width and height to resize to: no side shorter than the crop, and no larger than need be."""

@@ -23,7 +23,17 @@ from whatsit.version import __version__
 
 _SHOWN = 12  # training pictures
 _THUMBNAIL = 192  # pixels, the longer side
-_LIBRARIES = ("torch", "timm", "keras", "tensorflow-cpu", "onnxruntime", "numpy", "pillow", "simplejpeg")
+_LIBRARIES = (
+    "torch",
+    "timm",
+    "keras",
+    "tensorflow-cpu",
+    "onnxruntime",
+    "numpy",
+    "pillow",
+    "cykooz.resizer",
+    "simplejpeg",
+)
 
 
 def write(

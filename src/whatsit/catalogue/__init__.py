@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from whatsit.errors import OptionError, did_you_mean
-from whatsit.preprocess import Fit, Interpolation
+from whatsit.preprocess import Fit
+from whatsit.resizing import Interpolation
 
 Framework = Literal["torch", "keras"]
 TIMM, KERAS = "timm:", "keras:"

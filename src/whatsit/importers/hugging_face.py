@@ -13,7 +13,8 @@ from whatsit.importers.brought import Brought
 from whatsit.importers.labels import distinct
 from whatsit.importers.said import Said
 from whatsit.importers.unusable import unusable
-from whatsit.preprocess import Fit, Interpolation, Preprocess, Scaling
+from whatsit.preprocess import Fit, Preprocess, Scaling
+from whatsit.resizing import Interpolation
 
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 _LARGEST = 50_000_000  # bytes of JSON

@@ -10,7 +10,8 @@ import numpy as np
 
 from whatsit.errors import OptionError
 from whatsit.importers.unusable import unusable
-from whatsit.preprocess import SCALINGS, Fit, Interpolation, Preprocess, Scaling, scaling_called, scaling_named
+from whatsit.preprocess import SCALINGS, Fit, Preprocess, Scaling, scaling_called, scaling_named
+from whatsit.resizing import Interpolation
 from whatsit.weights import WeightsFile
 
 

@@ -9,8 +9,9 @@ from whatsit import catalogue
 from whatsit.augmentation import Augmentation, variations
 from whatsit.catalogue import Framework
 from whatsit.errors import OptionError, WeightsError
-from whatsit.preprocess import GREY, Interpolation, Preprocess, scaling_called
+from whatsit.preprocess import GREY, Preprocess, scaling_called
 from whatsit.recipe.fields import OWN, SMALL, TINY, TUTORIAL_CNN, Decide, Facts
+from whatsit.resizing import Interpolation
 from whatsit.weights import WeightsFile
 from whatsit.wishes import PROMISE, Optimizer, Wishes
 

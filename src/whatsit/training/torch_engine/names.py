@@ -9,7 +9,8 @@ from typing import Any, get_args
 from whatsit import catalogue
 from whatsit.catalogue import IMAGENET, TIMM, ModelSpec
 from whatsit.errors import WeightsError
-from whatsit.preprocess import SCALINGS, Fit, Interpolation
+from whatsit.preprocess import SCALINGS, Fit
+from whatsit.resizing import Interpolation
 
 _CLOSE = 1e-3  # of a channel's mean: different roundings of one number
 _FITS: dict[str, Fit] = {"center": "crop", "squash": "squash", "border": "pad"}
