@@ -111,7 +111,6 @@ class OpenModel:
         self, name: str, row: NDArray[np.float32] | ImageError, *, top: int = 5, seconds: float = 0.0
     ) -> Prediction:
         """What the graph's probabilities `[K]` for a picture say, or why there are none."""
-        row = row if isinstance(row, ImageError) else refuse_no_number(name, row) or row
         if isinstance(row, ImageError):
             return Prediction(name, None, None, (), error=str(row.value), seconds=seconds)
         order = np.argsort(-row, kind="stable")[:top]  # stable: of equal ones the first label, as argmax has it

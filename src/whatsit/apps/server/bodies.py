@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,7 @@ async def whole(request: Request, limits: Limits) -> bytes:
 
 
 async def _read(request: Request, limits: Limits, take: Callable[[bytes], object]) -> None:
-    """Hand the body to `take` as it arrives, never more of it than the limit."""
+    """Hand the body to `take` as it arrives, never more of it than the limit. Raises Problem (408) when it does not."""
     _refuse_compressed(request)
     this = exchange.of(request.scope)
     declared = request.headers.get("content-length", "")
@@ -63,37 +63,27 @@ async def _read(request: Request, limits: Limits, take: Callable[[bytes], object
     refusal = _too_large(size, limits) if size > limits.request_bytes else None
     if refusal and "expect" in request.headers:  # the client waits to hear whether it may send
         raise refusal
-    received = 0
-    async for chunk in _in_time(request, limits):
-        received += len(chunk)
-        if received > limits.request_bytes:
-            refusal = refusal or _too_large(received, limits)
-        elif this.state.held + len(chunk) > limits.held_bytes:
-            refusal = refusal or _too_much_held(limits)
-        if refusal is None:
-            this.hold(len(chunk))
-            take(chunk)
-        # Read on for a while: a client that still sends when the connection closes never sees the answer.
-        elif received > limits.request_bytes + _READ_ON:
-            break
+    received, loop = 0, asyncio.get_running_loop()
+    last = loop.time() + limits.seconds_to_send
+    try:
+        async with asyncio.timeout(limits.seconds_of_quiet) as patience:
+            async for chunk in request.stream():
+                patience.reschedule(min(last, loop.time() + limits.seconds_of_quiet))
+                received += len(chunk)
+                if received > limits.request_bytes:
+                    refusal = refusal or _too_large(received, limits)
+                elif this.state.held + len(chunk) > limits.held_bytes:
+                    refusal = refusal or _too_much_held(limits)
+                if refusal is None:
+                    this.hold(len(chunk))
+                    take(chunk)
+                # Read on for a while: a client that still sends when the connection closes never sees the answer.
+                elif received > limits.request_bytes + _READ_ON:
+                    break
+    except TimeoutError:
+        raise _too_slow(limits) from None
     if refusal:
         raise refusal
-
-
-async def _in_time(request: Request, limits: Limits) -> AsyncIterator[bytes]:
-    """The body as it comes. Raises Problem (408) when it does not."""
-    loop = asyncio.get_running_loop()
-    last = loop.time() + limits.seconds_to_send
-    chunks = request.stream()
-    while True:
-        try:
-            async with asyncio.timeout_at(min(last, loop.time() + limits.seconds_of_quiet)):
-                chunk = await anext(chunks)
-        except StopAsyncIteration:
-            return
-        except TimeoutError:
-            raise _too_slow(limits) from None
-        yield chunk
 
 
 def _too_much_held(limits: Limits) -> Problem:
