@@ -4,9 +4,11 @@
 
 The plain server (plain_server.py) is what people write: FastAPI, Pillow, NumPy, ONNX Runtime with its defaults, and a
 function for the thread pool. Its network is cut out of the same model file, so both run the same weights in full
-precision, and their answers are compared. Both get the same request: a form with one JPEG (without PICTURE, a photo of
-500x375 pixels that comes with scikit-learn, as 66 kB). Each is a process of its own, and so are the clients, which keep
-their connections. In each round the servers are started and measured in turn; given are the medians and the range.
+precision, and their answers are compared: they differ by as much as a grey level in a few values of the resized picture
+does (docs/decisions/0010-resizing-with-simd.md). Both get the same request: a form with one JPEG (without PICTURE, a
+photo of 500x375 pixels that comes with scikit-learn, as 66 kB). Each is a process of its own, and so are the clients,
+which keep their connections. In each round the servers are started and measured in turn; given are the medians and the
+range.
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ CLIENTS, WARM_UP, ALONE = 8, 1.0, 300
 KILOBYTES = 66
 BOUNDARY = "whatsit-benchmark"
 SERVERS = ("plain", "whatsit")
+AS_GOOD_AS_EQUAL = 0.005
 
 
 def command(server: str, model: str, port: int) -> list[str]:
@@ -194,9 +197,12 @@ def write_plain(model: str, folder: Path) -> None:
         onnx.utils.extract_model(whole, folder / "plain.onnx", [tensor], ["probabilities"])
 
 
-def same(tops: list[list[dict[str, float]]]) -> bool:
-    pairs = zip(*tops, strict=True)
-    return all(one["label"] == other["label"] and abs(one["score"] - other["score"]) < 1e-4 for one, other in pairs)
+def apart(one: list[dict[str, Any]], other: list[dict[str, Any]]) -> float:
+    """The largest difference of a score."""
+    scores = [{answer["label"]: answer["score"] for answer in top} for top in (one, other)]
+    if set(scores[0]) != set(scores[1]):
+        sys.exit("the two servers name other labels: not a comparison")
+    return max(abs(score - scores[1][label]) for label, score in scores[0].items())
 
 
 def compare(model: str, file: Path, folder: Path, rounds: int, seconds: float) -> None:
@@ -210,9 +216,11 @@ def compare(model: str, file: Path, folder: Path, rounds: int, seconds: float) -
             print(
                 f"round {number + 1}: {server:8} {result['many']:6.1f}/s, alone {result['alone']:5.2f} ms", flush=True
             )
-        if not same([results[server][-1]["top"] for server in SERVERS]):
-            sys.exit("the two servers answer differently: not a comparison")
+    difference = apart(*(results[server][-1]["top"] for server in SERVERS))
+    if difference > AS_GOOD_AS_EQUAL:
+        sys.exit(f"the two servers' scores differ by {difference:.4f}: not a comparison")
     print(f"{Path(model).name}, {file.stat().st_size / 1000:.0f} kB, {os.cpu_count()} processors, n {rounds}")
+    print(f"their five best labels are the same, and the scores differ by at most {difference:.4f}")
     for server in SERVERS:
         rates = [result["many"] for result in results[server]]
         times = [result["alone"] for result in results[server]]

@@ -61,7 +61,8 @@ def test_no_picture_of_its_training_is_in_it(everyday: OpenModel) -> None:
     parts = dict(photos.sample_parts())
     assert {golden.name for golden in everyday.manifest.golden} == set(parts)
     for golden in everyday.manifest.golden:
-        assert np.array_equal(golden.picture, everyday.manifest.preprocess.apply(parts[golden.name]))
+        here = everyday.manifest.preprocess.apply(parts[golden.name]).astype(int)
+        assert np.abs(here - golden.picture).max() <= 2  # shrunk there by Pillow, here perhaps with SIMD
 
 
 @pytest.mark.parametrize("command", [["predict"], ["predict", "--format", "json"]])

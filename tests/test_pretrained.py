@@ -254,9 +254,9 @@ def test_the_model_file_answers_as_the_network_in_its_own_framework(made: Path, 
     model = OpenModel(made)
     picture = np.random.default_rng(0).integers(0, 256, (90, 120, 3), np.uint8)
     small = Image.fromarray(picture).resize((96, 72), Image.Resampling.BILINEAR).crop((16, 4, 80, 68))
-    x = (torch.tensor(np.asarray(small)) / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor(
-        [0.229, 0.224, 0.225]
-    )
+    prepared = model.prepare(picture)
+    assert np.abs(prepared.astype(int) - np.asarray(small)).max() <= 2
+    x = (torch.tensor(prepared) / 255 - torch.tensor([0.485, 0.456, 0.406])) / torch.tensor([0.229, 0.224, 0.225])
     with torch.no_grad():
         expected = network(x.permute(2, 0, 1)[None]).softmax(1)[0].numpy()
     assert np.abs(model.predict_proba(picture)[0] - expected).max() < 1e-4

@@ -1,17 +1,16 @@
 """Resize a picture and keep a window of the result. The only code that resizes what a network sees.
 
-Both ways below follow Pillow's arithmetic: its filters, which average when they shrink, first across, then down, and
-whole grey levels in between. cykooz.resizer does it with SIMD, four to eight times as fast, with 16 bits for a
-coefficient where Pillow has 22: of the values of a photo, about one in 300 is off by one grey level. Where it has no
-wheels (Linux and Windows on ARM), Pillow does it.
+Two ways, both with Pillow's filters, which average when they shrink, and in Pillow's order: first across, then down,
+with whole grey levels in between. cykooz.resizer shrinks with SIMD, three to seven times as fast as Pillow; its
+coefficients are stored in 16 bits, so some values are off by a grey level. Everything else, and everything where it has
+no wheels (Linux and Windows on ARM), is Pillow's. docs/decisions/0010-resizing-with-simd.md has the figures.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cache
 from math import ceil, floor
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box"]
 Picture: TypeAlias = NDArray[np.uint8]
 
-# The filters that SIMD is for, with their reach in pixels of the smaller picture. The other two end in a step: where it
-# falls on a pixel, the last bit of a coordinate decides, and that is to be decided as Pillow does.
-_REACH = {"bilinear": 1, "bicubic": 2, "lanczos": 3}
+# The filters that SIMD is for, by the library's names. The other two end in a step: where it falls on a pixel, the last
+# bit of a coordinate decides, and that is to be decided as Pillow does. "catmull_rom" is Keys's cubic with a = -0.5.
+_FILTERS = {"bilinear": "bilinear", "bicubic": "catmull_rom", "lanczos": "lanczos3"}
+_REACH = {"bilinear": 1, "bicubic": 2, "lanczos": 3}  # in pixels of the resized picture
 _LONGEST = 16  # times the window: where Pillow does it, longer resized pictures are never made whole
 
 
@@ -34,55 +34,74 @@ class Window(NamedTuple):
     height: int
 
 
-_Resize: TypeAlias = Callable[[Picture, tuple[int, int], Window, Interpolation], Picture]
-
-
 def resize(picture: Picture, size: tuple[int, int], interpolation: Interpolation, window: Window) -> Picture:
-    """`uint8 [H, W, 3]` resized to `size` (width, height), and of that the window, `uint8 [height, width, 3]`."""
-    simd = _simd() if interpolation in _REACH else None
-    return (simd or _with_pillow)(picture, size, window, interpolation)
+    """RGB `uint8 [H, W, 3]` resized to `size` (width, height), and of that the window, `uint8 [height, width, 3]`.
+
+    Raises TypeError for arrays of another kind or shape.
+    """
+    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+        raise TypeError(f"expected uint8 [H, W, 3], not {picture.dtype} {list(picture.shape)}")
+    # Enlarging would multiply the differences, and small pictures take no time. Of a thin one the first pass may make
+    # gigabytes, for want of which Rust ends the process where Pillow raises MemoryError.
+    shrinks = size[0] <= picture.shape[1] and size[1] <= picture.shape[0]
+    if shrinks and interpolation in _FILTERS and (library := _library()):
+        return _with_simd(library, picture, size, interpolation, window)
+    return _with_pillow(picture, size, interpolation, window)
+
+
+def shrinks_with() -> str:
+    """The library that shrinks here, since what follows from the pixels (cached features) differs a little with it."""
+    return "cykooz.resizer" if _library() else "pillow"
 
 
 @cache
-def _simd() -> _Resize | None:
+def _library() -> Any | None:
     try:
-        import cykooz_resizer as library
+        import cykooz_resizer
+
+        cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.lanczos3)
     except Exception:  # not there, or a broken installation: Pillow does the same, more slowly
         return None
-    filters = {
-        "bilinear": library.FilterType.bilinear,
-        "bicubic": library.FilterType.catmull_rom,  # Keys, 1981, with a = -0.5
-        "lanczos": library.FilterType.lanczos3,
-    }
-
-    def run(picture: Picture, size: tuple[int, int], box: tuple[float, float, float, float], kind: str) -> Picture:
-        before = library.ImageData(picture.shape[1], picture.shape[0], library.PixelType.U8x3, picture.tobytes())
-        after = library.ImageData(*size, library.PixelType.U8x3)
-        algorithm = library.ResizeAlg.convolution(filters[kind])
-        options = library.ResizeOptions(resize_alg=algorithm, crop_box=library.CropBox(*box))
-        library.Resizer().resize(before, after, options)  # a Resizer that is shared lets one thread in at a time
-        return np.frombuffer(after.get_buffer(), np.uint8).reshape(size[1], size[0], 3)
-
-    def with_simd(picture: Picture, size: tuple[int, int], window: Window, kind: Interpolation) -> Picture:
-        height, width = picture.shape[:2]
-        across, down = width / size[0], height / size[1]  # pixels of the picture to one of the resized
-        reach = ceil(_REACH[kind] * max(down, 1)) + 1
-        first = max(floor(window.top * down) - reach, 0)
-        rows = picture[first : ceil((window.top + window.height) * down) + reach]  # others have no part in the window
-        left, top = window.left * across, window.top * down - first
-        # Rounding must not push a box past the edge.
-        wide = min(window.width * across, width - left), float(len(rows))
-        high = float(window.width), min(window.height * down, len(rows) - top)
-        columns = run(rows, (window.width, len(rows)), (left, 0.0, *wide), kind)
-        return run(columns, (window.width, window.height), (0.0, top, *high), kind)
-
-    return with_simd
+    return cykooz_resizer
 
 
-def _with_pillow(picture: Picture, size: tuple[int, int], window: Window, kind: Interpolation) -> Picture:
+def _with_simd(
+    library: Any, picture: Picture, size: tuple[int, int], interpolation: Interpolation, window: Window
+) -> Picture:
+    height, width = picture.shape[:2]
+    across, down = width / size[0], height / size[1]  # pixels of the picture to one of the resized
+    needed = _rows_needed(window, down, _REACH[interpolation])
+    rows = picture[needed]
+    left, top = window.left * across, window.top * down - needed.start
+    wide = min(window.width * across, width - left)  # rounding must not push a box past the edge
+    high = min(window.height * down, len(rows) - top)
+    algorithm = library.ResizeAlg.convolution(getattr(library.FilterType, _FILTERS[interpolation]))
+    columns = _pass(library, algorithm, rows, (left, 0, wide, len(rows)), (window.width, len(rows)))
+    return _pass(library, algorithm, columns, (0, top, window.width, high), (window.width, window.height))
+
+
+def _rows_needed(window: Window, down: float, reach: int) -> slice:
+    """The rows of a picture that have a part in the window, where `down` of them become one."""
+    margin = ceil(reach * down) + 1
+    return slice(max(floor(window.top * down) - margin, 0), ceil((window.top + window.height) * down) + margin)
+
+
+def _pass(
+    library: Any, algorithm: Any, picture: Picture, box: tuple[float, float, float, float], size: tuple[int, int]
+) -> Picture:
+    """The box (left, top, width, height) of a picture, resized."""
+    kind = library.PixelType.U8x3
+    before = library.ImageData(picture.shape[1], picture.shape[0], kind, picture.tobytes())
+    after = library.ImageData(*size, kind)
+    options = library.ResizeOptions(resize_alg=algorithm, crop_box=library.CropBox(*box))
+    library.Resizer().resize(before, after, options)  # a Resizer that is shared lets one thread in at a time
+    return np.frombuffer(after.get_buffer(), np.uint8).reshape(size[1], size[0], 3)
+
+
+def _with_pillow(picture: Picture, size: tuple[int, int], interpolation: Interpolation, window: Window) -> Picture:
     from PIL import Image
 
-    image, resample = Image.fromarray(picture), Image.Resampling[kind.upper()]
+    image, resample = Image.fromarray(picture), Image.Resampling[interpolation.upper()]
     left, top, width, height = window
     right, bottom = left + width, top + height
     if max(size) > _LONGEST * max(width, height):

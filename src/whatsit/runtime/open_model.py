@@ -110,7 +110,10 @@ class OpenModel:
     def prediction(
         self, name: str, row: NDArray[np.float32] | ImageError, *, top: int = 5, seconds: float = 0.0
     ) -> Prediction:
-        """What the graph's probabilities `[K]` for a picture say, or why there are none."""
+        """What the graph's probabilities `[K]` for a picture say, or why there are none.
+
+        They are numbers: of those that are not, `refuse_no_number` makes an error first.
+        """
         if isinstance(row, ImageError):
             return Prediction(name, None, None, (), error=str(row.value), seconds=seconds)
         order = np.argsort(-row, kind="stable")[:top]  # stable: of equal ones the first label, as argmax has it

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from whatsit import resizing
 from whatsit.cache import ContentCache
 from whatsit.dataset import Dataset, Sample, in_parallel
 from whatsit.events import OnEvent
@@ -65,6 +66,7 @@ def _path(backbone: Backbone, view: View, recipe: Recipe, folder: Path) -> Path:
     facts = {
         **backbones.key(recipe),
         "preprocess": recipe.preprocess.to_json(),
+        "shrunk with": resizing.shrinks_with(),
         "runtime": backbone.runtime.name,
         "view": view,
     }

@@ -66,7 +66,7 @@ async def _read(request: Request, limits: Limits, take: Callable[[bytes], object
     received, loop = 0, asyncio.get_running_loop()
     last = loop.time() + limits.seconds_to_send
     try:
-        async with asyncio.timeout(limits.seconds_of_quiet) as patience:
+        async with asyncio.timeout(min(limits.seconds_of_quiet, limits.seconds_to_send)) as patience:
             async for chunk in request.stream():
                 patience.reschedule(min(last, loop.time() + limits.seconds_of_quiet))
                 received += len(chunk)
