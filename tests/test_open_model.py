@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tiny_model import colour, expected_probabilities, plain, write_tiny_model
 
+from whatsit import named_models
 from whatsit.errors import ImageError, ModelFileError, OptionError
 from whatsit.events import Event, Progress
 from whatsit.runtime import OpenModel, Prediction
@@ -222,6 +223,25 @@ def test_one_model_serves_many_threads(model: OpenModel) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(answer, range(240))) == ["red", "green", "blue"] * 80
+
+
+@pytest.mark.parametrize("spinning", [False, True])
+def test_between_two_pictures_no_thread_is_busy(spinning: bool) -> None:
+    everyday = OpenModel(named_models.BUILTIN_FILE, threads=2, spinning=spinning)
+    busy = 0.0
+    for _ in range(20):
+        assert everyday.predict(RED).label
+        before = time.process_time()
+        time.sleep(0.02)
+        busy += time.process_time() - before
+    assert busy < 0.1  # left alone, ONNX Runtime's threads spin all of these 0.4 s
+
+
+def test_spinning_changes_no_answer() -> None:
+    file = named_models.BUILTIN_FILE
+    pictures = [RED, GREEN, BLUE]
+    alone, usual = OpenModel(file, spinning=True).predict_proba(pictures), OpenModel(file).predict_proba(pictures)
+    assert np.array_equal(alone, usual)
 
 
 def test_a_stream_left_half_way_leaves_no_threads(model: OpenModel) -> None:

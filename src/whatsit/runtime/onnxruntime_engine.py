@@ -19,13 +19,17 @@ _FATAL = 4
 
 
 class OnnxRuntimeEngine:
-    """Runs the graph on the CPU in full precision."""
+    """Runs the graph on the CPU in full precision.
+
+    spinning  threads that wait for each other within a run stay awake: a lone picture is answered a tenth sooner, and
+              whatever else runs meanwhile gets less. Between runs they sleep all the same.
+    """
 
     name = "onnxruntime"
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
+    def __init__(self, path: Path, threads: int | None = None, *, spinning: bool = False) -> None:
         try:
-            self._session = _open(str(path), threads)
+            self._session = _open(str(path), threads, spinning)
         except Exception as error:  # its errors share no base class
             raise ModelFileError(
                 f"cannot open '{path}' as a model file",
@@ -66,11 +70,11 @@ class ForeignGraph:
         return np.asarray(np.concatenate(answers), np.float32)
 
 
-def _open(graph: str | bytes, threads: int | None) -> Any:
+def _open(graph: str | bytes, threads: int | None, spinning: bool = False) -> Any:
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or os.cpu_count() or 1
     options.log_severity_level = _FATAL
-    # Spinning threads win microseconds and burn a core between pictures.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # at the end of each run
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -41,12 +41,16 @@ class _Answered(NamedTuple):
 
 
 class OpenModel:
-    """Classify pictures with a model file. Needs neither PyTorch nor TensorFlow; safe to share between threads."""
+    """Classify pictures with a model file. Needs neither PyTorch nor TensorFlow; safe to share between threads.
 
-    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None) -> None:
+    threads   of the network, by default as many as there are processors
+    spinning  they wait for each other awake: for pictures that come one at a time, while nothing else wants to compute
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int | None = None, spinning: bool = False) -> None:
         self.path = Path(path)
         self.manifest = modelfile.read_manifest(self.path)
-        self.engine: Engine = OnnxRuntimeEngine(self.path, threads)
+        self.engine: Engine = OnnxRuntimeEngine(self.path, threads, spinning=spinning)
 
     def engine_with(self, threads: int) -> Engine:
         """Another engine on the same file, with so many threads."""

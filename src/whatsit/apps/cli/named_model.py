@@ -49,6 +49,8 @@ def open_model(
     preprocess: str | None,
     framework: Any,
     offline: bool,
+    *,
+    spinning: bool = False,
 ) -> OpenModel:
     """Open the model file that -m means: itself, that of a named network, which is fetched if need be, or without -m
     the built-in one, which is said.
@@ -61,7 +63,8 @@ def open_model(
     name = named_models.BUILTIN if model is None else model
     file = named_models.BUILTIN_FILE if model is None else named_models.file_called(model)
     if file is None:
-        return OpenModel(_fetched(name, weights, network_arg, preprocess, framework, offline))
+        fetched = _fetched(name, weights, network_arg, preprocess, framework, offline)
+        return OpenModel(fetched, spinning=spinning)
     said = {"weights": weights, "network-arg": network_arg, "preprocess": preprocess, "framework": framework}
     given = [f"--{option}" for option, value in said.items() if value not in (None, ())]
     if given:
@@ -71,7 +74,7 @@ def open_model(
             accepted="these options beside the name of a network",
             hint="Leave them out, or name the network with -m: whatsit models",
         )
-    opened = OpenModel(file)
+    opened = OpenModel(file, spinning=spinning)
     if model is None:
         click.echo(_introduction(name, opened.labels), err=True)
     return opened

@@ -158,7 +158,7 @@ def _open_all(models: tuple[str, ...], options: dict[str, Any]) -> list[Served]:
             accepted="these options beside one -m",
             hint="Fetch the network first (whatsit fetch), and name it with -m.",
         )
-    opened = [(name or "everyday", open_model(name, **network)) for name in (models or (None,))]
+    opened = [(name or "everyday", open_model(name, **network, spinning=True)) for name in (models or (None,))]
     return named(opened)
 
 
