@@ -56,6 +56,23 @@ async def whole(request: Request, limits: Limits) -> bytes:
 
 async def _read(request: Request, limits: Limits, take: Callable[[bytes], object]) -> None:
     """Hand the body to `take` as it arrives, never more of it than the limit. Raises Problem (408) when it does not."""
+    loop = asyncio.get_running_loop()
+    last = loop.time() + limits.seconds_to_send
+
+    def wait_on() -> None:
+        patience.reschedule(min(last, loop.time() + limits.seconds_of_quiet))
+
+    try:
+        async with asyncio.timeout(min(limits.seconds_of_quiet, limits.seconds_to_send)) as patience:
+            await _receive(request, limits, take, wait_on)
+    except TimeoutError:
+        raise _too_slow(limits) from None
+
+
+async def _receive(
+    request: Request, limits: Limits, take: Callable[[bytes], object], wait_on: Callable[[], None]
+) -> None:
+    """The same without patience of its own; each part that comes is a reason to wait on."""
     _refuse_compressed(request)
     this = exchange.of(request.scope)
     declared = request.headers.get("content-length", "")
@@ -63,25 +80,20 @@ async def _read(request: Request, limits: Limits, take: Callable[[bytes], object
     refusal = _too_large(size, limits) if size > limits.request_bytes else None
     if refusal and "expect" in request.headers:  # the client waits to hear whether it may send
         raise refusal
-    received, loop = 0, asyncio.get_running_loop()
-    last = loop.time() + limits.seconds_to_send
-    try:
-        async with asyncio.timeout(min(limits.seconds_of_quiet, limits.seconds_to_send)) as patience:
-            async for chunk in request.stream():
-                patience.reschedule(min(last, loop.time() + limits.seconds_of_quiet))
-                received += len(chunk)
-                if received > limits.request_bytes:
-                    refusal = refusal or _too_large(received, limits)
-                elif this.state.held + len(chunk) > limits.held_bytes:
-                    refusal = refusal or _too_much_held(limits)
-                if refusal is None:
-                    this.hold(len(chunk))
-                    take(chunk)
-                # Read on for a while: a client that still sends when the connection closes never sees the answer.
-                elif received > limits.request_bytes + _READ_ON:
-                    break
-    except TimeoutError:
-        raise _too_slow(limits) from None
+    received = 0
+    async for chunk in request.stream():
+        wait_on()
+        received += len(chunk)
+        if received > limits.request_bytes:
+            refusal = refusal or _too_large(received, limits)
+        elif this.state.held + len(chunk) > limits.held_bytes:
+            refusal = refusal or _too_much_held(limits)
+        if refusal is None:
+            this.hold(len(chunk))
+            take(chunk)
+        # Read on for a while: a client that still sends when the connection closes never sees the answer.
+        elif received > limits.request_bytes + _READ_ON:
+            break
     if refusal:
         raise refusal
 
