@@ -121,6 +121,16 @@ def test_a_window_is_that_part_of_the_whole(interpolation: Any, size: tuple[int,
         assert apart(part, whole[top : top + height, left : left + width]).max() <= 1
 
 
+@pytest.mark.parametrize("side", [(31, 10), (31, 24), (35, 31), (37, 10)])
+def test_a_window_at_the_edge_stays_within_it_whatever_rounding_does(side: tuple[int, int]) -> None:
+    before, after = side  # (after - 1) * (before / after) + before / after > before
+    size, last = (after, after), after - 1
+    picture = noise(before, before)
+    whole = resize(picture, size, "bilinear", Window(0, 0, *size))
+    corner = resize(picture, size, "bilinear", Window(last, last, 1, 1))
+    assert apart(corner, whole[last:, last:]).max() <= 1
+
+
 @simd
 @pytest.mark.parametrize("interpolation", SMOOTH)
 def test_every_row_that_has_a_part_is_taken(interpolation: Any) -> None:
