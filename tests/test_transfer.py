@@ -18,7 +18,7 @@ pytest.importorskip("torch", reason="needs the 'train' extra")
 import torch
 from safetensors.torch import save_file
 
-from whatsit import learning, pipeline
+from whatsit import learning, pipeline, resizing
 from whatsit.cache import ContentCache
 from whatsit.dataset import from_pairs, read
 from whatsit.errors import InterruptedEarlyError, OptionError, ParityError, WeightsError
@@ -104,7 +104,7 @@ def test_with_keras_the_run_holds_the_same_network_for_keras(
 
 
 def test_training_again_looks_only_at_new_pictures(
-    weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path
+    weights: Path, make_photos: Callable[..., Path], own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def looked_at(**counts: int) -> int:
         events: list[Event] = []
@@ -121,6 +121,8 @@ def test_training_again_looks_only_at_new_pictures(
     assert looked_at(red=12, green=12) == 24
     assert looked_at(red=3, green=3, first=12) == 6
     assert looked_at(red=0, green=0, first=99) == 0
+    monkeypatch.setattr(resizing, "shrinks_with", lambda: "another library")  # which makes other pixels
+    assert looked_at(red=0, green=0, first=999) == 30
 
 
 def test_relabelled_pictures_are_not_looked_at_again_either(
