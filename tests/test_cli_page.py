@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from tiny_model import write_tiny_model
 
+from whatsit import runtime
 from whatsit.apps import serving
 from whatsit.apps.cli.main import main
+from whatsit.named_models import BUILTIN_FILE
 
 Capture = pytest.CaptureFixture[str]
 
@@ -49,6 +51,21 @@ def test_without_a_model_the_built_in_one_answers(opened: list[dict[str, Any]], 
     assert main(["serve", "--port", "0"]) == 0
     assert [served.name for served in opened[0]["models"]] == ["everyday"]
     assert "the built-in model 'everyday' answers" in capsys.readouterr().err
+
+
+def test_threads_for_a_lone_picture_stay_awake(opened: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """No answer shows it: it is said to the engine, and `predict` of many pictures does without (benchmarks/LOG.md)."""
+    said: list[bool] = []
+
+    class Noted(runtime.OpenModel):
+        def __init__(self, path: Path, *, spinning: bool = False) -> None:
+            said.append(spinning)
+            super().__init__(path, spinning=spinning)
+
+    monkeypatch.setattr(runtime, "OpenModel", Noted)
+    assert main(["serve", "--port", "0"]) == 0
+    assert main(["serve", "-m", str(BUILTIN_FILE), "--port", "0"]) == 0
+    assert said == [True, True]
 
 
 def test_feedback_knows_the_labels_of_all_models(tmp_path: Path, opened: list[dict[str, Any]]) -> None:
