@@ -280,18 +280,18 @@ def test_a_client_that_stops_in_the_middle_is_not_waited_for(limited: Any) -> No
     assert limited.post("/predict", content=RED).json()["label"] == "red"
 
 
-@pytest.mark.parametrize(("seconds_to_send", "status"), [(30.0, 200), (0.9, 408)], ids=["in time", "too slow in all"])
+@pytest.mark.parametrize(("seconds_to_send", "status"), [(30.0, 200), (1.8, 408)], ids=["in time", "too slow in all"])
 def test_a_body_that_keeps_coming_is_waited_for_but_not_for_ever(
     models: list[Path], seconds_to_send: float, status: int
 ) -> None:
-    limits = Limits(seconds_of_quiet=0.6, seconds_to_send=seconds_to_send)
+    limits = Limits(seconds_of_quiet=1.5, seconds_to_send=seconds_to_send)
     with serving.opened(named([("c.onnx", OpenModel(models[0]))]), page=False, port=0, limits=limits) as running:
         port = int(str(running).rsplit(":", 1)[1])
         with socket.create_connection(("127.0.0.1", port), timeout=SECONDS) as slow:
             slow.sendall(f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Length: {len(RED)}\r\n\r\n".encode())
             for start in range(0, len(RED), len(RED) // 8 + 1):  # for longer than a quiet client is waited for
                 slow.sendall(RED[start : start + len(RED) // 8 + 1])
-                if select.select([slow], [], [], 0.2)[0]:
+                if select.select([slow], [], [], 0.3)[0]:
                     break
             assert slow.recv(65_536).startswith(f"HTTP/1.1 {status} ".encode())
 

@@ -38,7 +38,7 @@ def save(path: Path, state: State) -> None:
     whole = io.BytesIO()  # given a file, PyTorch reports a full disk as an error of its own, with a traceback
     torch.save(data, whole)
     with storage.beside(path) as part:
-        part.write_bytes(whole.getvalue())
+        part.write_bytes(whole.getvalue())  # a view that an error keeps alive makes Python 3.13 complain at the end
 
 
 def load(path: Path) -> State:
