@@ -3,7 +3,7 @@
 Two ways, both with Pillow's filters, which average when they shrink, and in Pillow's order: first across, then down,
 with whole grey levels in between. cykooz.resizer shrinks with SIMD, two to seven times as fast as Pillow; its
 coefficients are stored in 16 bits, so some values are off by a grey level. Everything else, and everything where it has
-no wheels (Linux and Windows on ARM), is Pillow's. docs/decisions/0010-resizing-with-simd.md has the figures.
+no wheels (Linux and Windows on ARM, Python 3.15), is Pillow's. The figures: docs/decisions/0010-resizing-with-simd.md.
 """
 
 from __future__ import annotations
