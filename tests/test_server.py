@@ -355,8 +355,8 @@ def test_file_names_that_are_no_text_and_names_with_paths_are_only_names(ask: An
 
 
 def test_what_is_long_to_read_is_refused_and_others_are_answered_meanwhile(ask: Any, server: Server) -> None:
-    """Reading JSON keeps all threads waiting, and so does multiplying a long shape."""
-    shape = {"name": "pictures", "datatype": "UINT8", "shape": [1, *[2**31 - 1] * 60_000]}
+    """Reading JSON keeps all threads waiting, and so does multiplying a long shape: this one for half a minute."""
+    shape = {"name": "pictures", "datatype": "BYTES", "shape": [1, *[2**31 - 1] * 200_000]}
     bodies = [
         (b"[" * 10_000_000, 413, "too many values"),
         (b'{"inputs": ' + b"[1," * 3_300_000, 413, "too many values"),
@@ -385,7 +385,7 @@ def test_what_is_long_to_read_is_refused_and_others_are_answered_meanwhile(ask: 
     finally:
         done.set()
         thread.join()
-    assert max(waits) < 1.0
+    assert max(waits) < 10  # 0.2 s on an idle machine
     assert len(waits) >= 5
 
 

@@ -46,7 +46,7 @@ SWITCHES = [
 ]
 HOSTILE = "<script>document.title='broken out'</script> {{value}} ${1+1}"
 LABELS = ("red", "green", HOSTILE)
-SECONDS = 20
+SECONDS = 60  # far more than anything takes: what waits that long has failed
 
 
 @contextmanager
@@ -95,6 +95,7 @@ def address(model: Path, feedback: Path) -> Iterator[str]:
 def browser() -> Iterator[Any]:
     with playwright.sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=SWITCHES)
+        playwright.expect.set_options(timeout=SECONDS * 1000)
         yield chromium
         chromium.close()
 
@@ -145,7 +146,7 @@ def upload(view: Any, file: Path) -> None:
 
 
 def headline(view: Any, text: str) -> None:
-    playwright.expect(view.locator(".headline")).to_contain_text(text, timeout=SECONDS * 1000)
+    playwright.expect(view.locator(".headline")).to_contain_text(text)
 
 
 def shown_size(view: Any) -> list[int]:
@@ -223,7 +224,8 @@ def test_a_picture_can_be_taken_with_the_webcam(visit: Any) -> None:
     """The browser's make-believe camera shows a green ground."""
     visit.get_by_label("Capture from camera").click()
     visit.locator("#picture").get_by_text("Click to Access Webcam").click()
-    visit.locator("#picture video").wait_for()
+    # Gradio's button is there before the camera runs, and until then does nothing.
+    visit.wait_for_function("document.querySelector('#picture video')?.videoWidth > 0")
     visit.locator("#picture").get_by_label("capture photo").click()
     visit.locator(".headline").wait_for()
     assert "image.png, " in visit.locator("#answer").inner_text()
@@ -256,7 +258,7 @@ def test_a_right_label_is_saved_with_one_click_and_undone(visit: Any, pictures: 
         "given",
         "undone",
     ]
-    assert not visit.locator("#undo").is_visible()
+    playwright.expect(visit.locator("#undo")).to_be_hidden()
     visit.locator("#feedback label").last.click()  # the hostile one, which is no folder's name
     message(visit, "cannot make a folder for the label")
     assert HOSTILE[:20] in visit.locator(".message").inner_text()
@@ -267,7 +269,7 @@ def test_a_right_label_is_saved_with_one_click_and_undone(visit: Any, pictures: 
 
 
 def message(view: Any, text: str) -> None:
-    playwright.expect(view.locator(".message").last).to_contain_text(text, timeout=SECONDS * 1000)
+    playwright.expect(view.locator(".message").last).to_contain_text(text)
 
 
 def many(view: Any, *files: Path) -> None:
