@@ -101,6 +101,22 @@ def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> list[Any]:
     return read
 
 
+def held_from(monkeypatch: pytest.MonkeyPatch, first: str) -> tuple[list[Any], threading.Event]:
+    """Pictures of this name and those after it are read when the event is set; returns what was read, and the event."""
+    read: list[Any] = []
+    go_on = threading.Event()
+    load = images.load
+
+    def hesitant(source: Any, **options: Any) -> images.Picture:
+        if isinstance(source, Path):  # not the pixels, which the model is given
+            assert source.name < first or go_on.wait(SECONDS)
+            read.append(source)
+        return load(source, **options)
+
+    monkeypatch.setattr(images, "load", hesitant)
+    return read, go_on
+
+
 # ---- answers
 
 
@@ -204,9 +220,10 @@ def test_of_many_quick_steps_only_the_last_one_counts(
     for number in range(20):
         Image.new("RGB", (8, 8), "red").save(tmp_path / f"{number:02d}.png")
     ready(session, model, tmp_path / "00.png")
-    read = slowly(monkeypatch, 0.1)
+    read, go_on = held_from(monkeypatch, "00.png")
     for _ in range(15):
         session.step(1)
+    go_on.set()
     settle(session)
     assert session.position == "16 of 20"
     assert session.answer is not None
@@ -258,19 +275,18 @@ def test_the_folders_progress_is_told_and_cancel_ends_it(
     for number in range(300):
         Image.new("RGB", (8, 8), "red").save(tmp_path / f"{number:03d}.png")
     ready(session, model, tmp_path / "000.png")
-    read = slowly(monkeypatch, 0.02)
+    read, go_on = held_from(monkeypatch, "020.png")
     session.analyse_folder()
-    wait(session, lambda: session.judged > 10)
+    wait(session, lambda: session.judged == 20)
     assert session.to_judge == 300
     session.cancel()
     assert not session.busy
     assert session.note == "Stopped. 1 of 300 pictures answered."  # the others in a batch that was not complete
-    time.sleep(0.5)
-    after = len(read)
-    assert after < 100
-    time.sleep(0.3)
+    go_on.set()
+    session._folder.close(SECONDS)  # what was begun has ended
     session.deliver()
-    assert (len(read), len(session.results)) == (after, 1)
+    assert len(session.results) == 1
+    assert len(read) <= 21 + 4 * ((os.cpu_count() or 1) + 1)  # with the one awaited, and those begun beside it
 
 
 def test_a_new_model_ends_the_work_of_the_former_one(

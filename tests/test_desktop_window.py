@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,7 +49,7 @@ def xvfb(*options: str) -> Iterator[str]:
             pytest.skip("no Xvfb and no display")
         yield os.environ.get("DISPLAY", "")
         return
-    command = [program, "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp", *options]
+    command = [program, "-displayfd", "1", "-screen", "0", "1600x1000x24", "-nolisten", "tcp", "-noreset", *options]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as server:
         assert server.stdout is not None
         try:
@@ -170,6 +171,20 @@ def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
         return load(source, **options)
 
     monkeypatch.setattr(images, "load", slow)
+
+
+def held_from(monkeypatch: pytest.MonkeyPatch, first: str) -> threading.Event:
+    """Pictures of this name and those after it are read when the event is set."""
+    load = images.load
+    go_on = threading.Event()
+
+    def hesitant(source: Any, **options: Any) -> images.Picture:
+        if isinstance(source, Path):  # not the pixels, which the model is given
+            assert source.name < first or go_on.wait(SECONDS)
+        return load(source, **options)
+
+    monkeypatch.setattr(images, "load", hesitant)
+    return go_on
 
 
 # ---- the first look
@@ -312,10 +327,10 @@ def test_progress_is_shown_and_cancel_ends_the_work(
     for number in range(200):
         shutil.copy(folder / "a.png", folder / f"{number:03d}.png")
     person.opens(folder / "a.png")
-    slowly(monkeypatch, 0.03)
+    go_on = held_from(monkeypatch, "010.png")
     person.window.analyse_folder.invoke()
     footer = person.window.footer
-    person.wait(lambda: footer.cancel.winfo_ismapped() and person.session.judged > 5)
+    person.wait(lambda: footer.cancel.winfo_ismapped() and person.session.judged == 10)
     assert str(footer.bar["mode"]) == "determinate"
     assert float(footer.bar["value"]) == person.session.judged
     assert person.status.startswith("Analysing the folder: ")
@@ -325,6 +340,7 @@ def test_progress_is_shown_and_cancel_ends_the_work(
         person.press("<Escape>")
     assert not person.session.busy
     assert person.status.startswith("Stopped.")
+    go_on.set()
     person.wait(lambda: not footer.cancel.winfo_ismapped())
     assert person.session.judged == 0
 
@@ -333,17 +349,12 @@ def test_the_window_answers_while_a_picture_is_read(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person.opens(folder / "a.png")
-    slowly(monkeypatch, 1.0)
-    longest = 0.0
+    go_on = held_from(monkeypatch, "b.png")
     person.press("<Right>")
-    while person.session.reading:
-        began = time.perf_counter()
-        person.root.update()
-        longest = max(longest, time.perf_counter() - began)
-        time.sleep(0.005)
-        if "Reading" in person.said:
-            assert person.headline == "Looking…"
-    assert longest < 0.5
+    person.wait(lambda: "Reading" in person.said)
+    assert person.headline == "Looking…"
+    go_on.set()
+    person.wait(lambda: not person.session.reading)
     assert "Reading" not in person.said
 
 
@@ -665,12 +676,12 @@ from whatsit.apps.desktop.window import Window
 begin, opened = Window.begin, Session._model_opened
 
 def mapped(window):
-    print("mapped", window.root.winfo_viewable(), time.time() - float(sys.argv[1]))
+    print("mapped", window.root.winfo_viewable(), time.process_time())
     begin(window)
 
 def ready(session, name, model):
     opened(session, name, model)
-    print("ready", name, time.time() - float(sys.argv[1]))
+    print("ready", name, time.process_time())
     print(*sorted({module.split(".")[0] for module in sys.modules}))
     os.kill(os.getpid(), signal.SIGTERM)
 
@@ -681,12 +692,12 @@ sys.exit(main(["desktop"]))
 
 
 def test_it_starts_quickly_and_without_a_training_library(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", STARTED, str(time.time())]
+    command = [sys.executable, "-c", STARTED]
     done = subprocess.run(command, env=environment(tmp_path), capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     mapped, ready, modules = map(str.split, done.stdout.splitlines())
     assert mapped[:2] == ["mapped", "1"]
     assert ready[:2] == ["ready", "everyday"]
-    assert float(mapped[2]) < 5  # 0.3 on a quiet machine
-    assert float(ready[2]) < 8
+    assert float(mapped[2]) < 2  # of a processor; benchmarks/desktop_start.py has the time that passes
+    assert float(ready[2]) < 3
     assert not {"torch", "tensorflow", "keras", "gradio", "fastapi", "matplotlib", "sklearn", "onnx"} & set(modules)

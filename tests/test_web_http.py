@@ -519,7 +519,7 @@ def test_only_so_much_is_sent_at_a_time(page: Page, visitor: Visitor, monkeypatc
 def test_half_an_upload_is_dropped_with_what_it_brought(
     ended: str, page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arriving, "_SILENCE", 0.5)
+    monkeypatch.setattr(arriving, "_SILENCE", 1.5)
     monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 0.2)
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
     connection = http.client.HTTPConnection(visitor.host, timeout=20)
@@ -528,7 +528,7 @@ def test_half_an_upload_is_dropped_with_what_it_brought(
     connection.putheader("Content-Length", "1000000")
     connection.endheaders()
     connection.send(head)
-    for _ in range(4):  # slowly is well
+    for _ in range(8):  # slowly is well
         connection.send(bytes(5_000))
         time.sleep(0.25)
     assert len(files_in(page.uploads.folder)) == len(page.examples) + 1

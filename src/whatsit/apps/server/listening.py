@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import os
+import queue
 import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import uvicorn
@@ -32,15 +33,19 @@ class Running:
     def __init__(self, addresses: list[str], visit: tuple[str, int]) -> None:
         self.addresses = addresses
         self.visit = visit
-        self._stop = threading.Event()
+        self._ended = False
+        # A handler of signals runs in the midst of the thread that waits, which may hold an Event's lock just then;
+        # SimpleQueue.put may be called all the same.
+        self._woken: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def __str__(self) -> str:
         return " and ".join(self.addresses)
 
     def wait(self) -> None:
         """Return at the first Ctrl-C or SIGTERM."""
-        while not self._stop.wait(0.5):  # in slices: a wait without end cannot be interrupted on every system
-            pass
+        while not self._ended:
+            with suppress(queue.Empty):
+                self._woken.get(timeout=0.5)  # in slices: a wait without end cannot be interrupted on every system
 
     @contextmanager
     def ended_by_signals(self) -> Iterator[Running]:
@@ -59,7 +64,8 @@ class Running:
 
         def stop(_number: int, _frame: object) -> None:
             restore()
-            self._stop.set()
+            self._ended = True
+            self._woken.put(None)
 
         for number in before:
             signal.signal(number, stop)
