@@ -140,11 +140,14 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from test_feedback import photo
 from whatsit.apps.feedback import Feedback
 feedback = Feedback(Path({str(folder)!r}), ["cat", "dog"])
+print("ready", flush=True)
 for number in range(100, 130):
     feedback.give(photo(Path({str(tmp_path)!r}) / "other" / f"{{number}}.jpg", number), "dog", who="process")
 """
     environment = {**os.environ, "PYTHONPATH": str(Path(whatsit.__file__).parents[1])}
-    process = subprocess.Popen([sys.executable, "-c", script], env=environment)
+    process = subprocess.Popen([sys.executable, "-c", script], env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
 
     def give(first: int) -> None:
         for number in range(first, first + 10):
@@ -155,9 +158,11 @@ for number in range(100, 130):
         thread.start()
     for thread in threads:
         thread.join()
-    assert process.wait(60) == 0
+    assert process.communicate(timeout=120) == ("", None)
+    assert process.returncode == 0
     assert len(kept(folder)) == 70
-    assert len((folder / JOURNAL).read_text().splitlines()) == len(feedback.journal()) == 70
+    lines = [line for line in (folder / JOURNAL).read_text().splitlines() if line]
+    assert len(lines) == len(feedback.journal()) == 70
 
 
 def test_a_line_that_a_full_disk_cut_off_spoils_no_other(feedback: Feedback, folder: Path, tmp_path: Path) -> None:

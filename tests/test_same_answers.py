@@ -113,7 +113,7 @@ def by_a_form_with_all(address: str, folder: Path) -> Answers:
 
 def by_inference_protocol(address: str, folder: Path) -> Answers:
     files = sorted(folder.iterdir())
-    labels = httpx.get(f"{address}/labels").json()["labels"]
+    labels = httpx.get(f"{address}/labels", timeout=SECONDS).json()["labels"]
     data = [base64.b64encode(file.read_bytes()).decode() for file in files]
     tensor = {"name": "pictures", "datatype": "BYTES", "shape": [len(files)], "data": data}
     said = httpx.post(f"{address}/v2/models/everyday/infer", json={"inputs": [tensor]}, timeout=SECONDS).json()

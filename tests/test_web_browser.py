@@ -264,7 +264,7 @@ def test_a_right_label_is_saved_with_one_click_and_undone(visit: Any, pictures: 
     assert HOSTILE[:20] in visit.locator(".message").inner_text()
     assert list(feedback.glob("*/*")) == []
     visit.locator("#examples button").first.click()
-    headline(visit, "red")
+    playwright.expect(visit.locator("#answer")).to_contain_text("colours/0, labelled")
     playwright.expect(visit.locator("#feedback")).to_be_hidden()  # an example has its label
 
 
@@ -432,6 +432,7 @@ def test_a_signal_ends_it_cleanly_while_someone_is_looking(
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     with serving(model) as (process, told):
         view = browser.new_page()
+        view.set_default_timeout(SECONDS * 1000)
         view.goto(told)
         view.locator("#examples button").first.click()
         headline(view, "red")

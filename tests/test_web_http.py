@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -438,7 +439,7 @@ UNASKED = [("GET", "heartbeat/x"), ("POST", "cancel"), ("POST", "reset"), ("GET"
 
 def begun(visitor: Visitor, verb: str, path: str) -> int:
     """The status of an answer that need not end."""
-    connection = http.client.HTTPConnection(visitor.host, timeout=20)
+    connection = http.client.HTTPConnection(visitor.host, timeout=60)
     headers = {"Cookie": visitor.cookies, "Content-Type": "application/json"}
     connection.request(verb, f"/gradio_api/{path}", SESSION if verb == "POST" else None, headers)
     status = connection.getresponse().status
@@ -469,8 +470,9 @@ def test_a_full_disk_is_said_before_an_upload(page: Page, visitor: Visitor, monk
     visitor.upload("a.png", bytes(60_000))
     visitor.upload("b.png", bytes(60_001))
     before = files_in(page.uploads.folder)
+    monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 90)
     for data in (b"x", bytes(3_000_000)):
-        connection = http.client.HTTPConnection(visitor.host, timeout=20)
+        connection = http.client.HTTPConnection(visitor.host, timeout=60)
         connection.request("POST", "/gradio_api/upload", data, {"Content-Type": "multipart/form-data; boundary=x"})
         answer = connection.getresponse()
         assert (answer.status, answer.headers["Retry-After"]) == (503, "60")
@@ -497,12 +499,14 @@ def test_an_upload_that_fills_the_disk_is_ended(page: Page, visitor: Visitor, mo
     there = sum(file.stat().st_size for file in files_in(page.uploads.folder))
     monkeypatch.setattr(uploads, "_MOST", there + 100_000)
     monkeypatch.setattr(arriving, "_LOOK_AGAIN", 10_000)
+    monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 90)
     status, _ = visitor.send("a.png", bytes(5_000_000))
     assert status == 503
     assert len(files_in(page.uploads.folder)) == len(page.examples)
 
 
 def test_only_so_much_is_sent_at_a_time(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 90)  # nobody is waited for who has sent all
     monkeypatch.setattr(arriving, "MOST_AT_ONCE", 100_000)
     monkeypatch.setattr(arriving, "_MOST_ASKED", 1_000)
     assert "0.1 MB at a time" in json.loads(visitor.send("a.png", bytes(200_000))[1])["detail"]
@@ -519,22 +523,22 @@ def test_only_so_much_is_sent_at_a_time(page: Page, visitor: Visitor, monkeypatc
 def test_half_an_upload_is_dropped_with_what_it_brought(
     ended: str, page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(arriving, "_SILENCE", 1.5)
     monkeypatch.setattr(arriving, "_LEFT_TO_SEND", 0.2)
     head = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    connection = http.client.HTTPConnection(visitor.host, timeout=20)
-    connection.putrequest("POST", "/gradio_api/upload")
-    connection.putheader("Content-Type", "multipart/form-data; boundary=x")
-    connection.putheader("Content-Length", "1000000")
-    connection.endheaders()
-    connection.send(head)
-    for _ in range(8):  # slowly is well
-        connection.send(bytes(5_000))
-        time.sleep(0.25)
-    assert len(files_in(page.uploads.folder)) == len(page.examples) + 1
-    if ended == "silent":
-        assert connection.getresponse().status == 408
-    connection.close()
+    with closing(http.client.HTTPConnection(visitor.host, timeout=60)) as connection:
+        connection.putrequest("POST", "/gradio_api/upload")
+        connection.putheader("Content-Type", "multipart/form-data; boundary=x")
+        connection.putheader("Content-Length", "1000000")
+        connection.endheaders()
+        connection.send(head)
+        monkeypatch.setattr(arriving, "_SILENCE", 3)
+        for _ in range(8):  # slowly, and in all for longer than silence is waited for
+            connection.send(bytes(5_000))
+            time.sleep(0.5)
+        wait_until(lambda: len(files_in(page.uploads.folder)) == len(page.examples) + 1)
+        assert len(files_in(page.uploads.folder)) == len(page.examples) + 1
+        if ended == "silent":
+            assert connection.getresponse().status == 408
     wait_until(lambda: len(files_in(page.uploads.folder)) == len(page.examples))
     assert len(files_in(page.uploads.folder)) == len(page.examples)
     assert "red <span>" in visitor.answer(png(RED))[0]
@@ -543,21 +547,24 @@ def test_half_an_upload_is_dropped_with_what_it_brought(
 # ---- the disk
 
 
-def wait_until(true: Any, seconds: float = 10) -> None:
+def wait_until(true: Any, seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true() and time.monotonic() < deadline:
         time.sleep(0.05)
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_SWEEP", 0.1)
-    monkeypatch.setattr(uploads, "_ANSWERED", 0.2)
+@contextmanager
+def open_impatient(models: list[Served], feedback: Feedback | None = None) -> Iterator[tuple[Page, Any]]:
+    """A page that soon deletes what it was asked about; not while Gradio makes its folders."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(uploads, "_SWEEP", 0.1)
+        with Page(models, feedback=feedback) as page, open_page(page) as running:
+            patch.setattr(uploads, "_ANSWERED", 0.2)
+            yield page, running
 
 
-@pytest.mark.usefixtures("impatient")
 def test_two_hundred_uploads_leave_next_to_nothing(models: list[Served], feedback: Feedback) -> None:
-    with Page(models, feedback=feedback) as page, open_page(page) as running:
+    with open_impatient(models, feedback) as (page, running):
         folder = page.uploads.folder.parent
         before = len(files_in(folder))
         visitor = Visitor(str(running))
@@ -574,9 +581,8 @@ def test_two_hundred_uploads_leave_next_to_nothing(models: list[Served], feedbac
     assert not folder.exists()
 
 
-@pytest.mark.usefixtures("impatient")
 def test_many_pictures_are_deleted_when_they_are_answered(models: list[Served]) -> None:
-    with Page(models) as page, open_page(page) as running:
+    with open_impatient(models) as (page, running):
         visitor = Visitor(str(running))
         sent = [visitor.file(visitor.upload(f"{n}.png", png((n, 9, 9)))) for n in range(5)]
         assert "5 pictures in" in text_of(visitor.call("dropped", "upload", sent, "m"))
@@ -597,10 +603,10 @@ def test_what_nobody_asks_about_goes_by_its_age(page: Page, visitor: Visitor, mo
 
 
 def test_an_upload_that_is_being_looked_at_stays(page: Page, visitor: Visitor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uploads, "_FORGOTTEN", -1.0)
-    monkeypatch.setattr(uploads, "_ANSWERED", -1.0)
     path = Path(visitor.upload("a.png", png(RED)))
     with page.uploads.using([path]):
+        monkeypatch.setattr(uploads, "_FORGOTTEN", -1.0)
+        monkeypatch.setattr(uploads, "_ANSWERED", -1.0)
         with page.uploads.using([path]):
             pass
         page.uploads.sweep()
@@ -633,11 +639,11 @@ def test_closing_leaves_no_variable_behind(models: list[Served], monkeypatch: py
 
 def test_the_page_ends_after_the_work_in_hand(models: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that leaves while a thread is inside ONNX Runtime may be aborted."""
-    begun, done = threading.Event(), threading.Event()
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
 
     def slowly(*_: object) -> None:
         begun.set()
-        time.sleep(1.5)
+        assert go_on.wait(60)
         done.set()
 
     with Page(models) as page, open_page(page) as running:
@@ -646,8 +652,9 @@ def test_the_page_ends_after_the_work_in_hand(models: list[Served], monkeypatch:
         path = visitor.upload("a.png", png(RED))
         monkeypatch.setattr(page.classify, "classify", slowly)
         visitor.join("picture", "upload", visitor.file(path), 3, None)
-        assert begun.wait(10)
+        assert begun.wait(60)
         assert page.work.busy
+        threading.Timer(0.5, go_on.set).start()
     assert not page.work.busy
     assert done.is_set()
     with pytest.raises(gr.Error, match="being closed"), page.work.going_on():
@@ -708,13 +715,13 @@ def test_a_question_that_is_being_answered_when_the_server_ends_gets_its_answer(
 
     monkeypatch.setattr(OpenModel, "predict", slowly)
     with ThreadPoolExecutor(1) as threads:
-        with serving.opened(models, port=0) as running:
+        with serving.opened(models, port=0, grace=60) as running:
             visitor = Visitor(str(running))
             sent = visitor.file(visitor.upload("a.png", png(RED)))
             asked = threads.submit(visitor.call, "picture", "upload", sent, 3, None)
-            assert begun.wait(10)
+            assert begun.wait(60)
             start = time.monotonic()
-        assert time.monotonic() - start < 8  # an open page is not waited for
-        said = asked.result(timeout=10)
+        assert time.monotonic() - start < 40  # an open page is not waited for
+        said = asked.result(timeout=60)
     assert said["success"]
     assert "red" in text_of(said)

@@ -298,11 +298,12 @@ def test_stopping_keeps_what_is_there_and_others_go_on(visitor: Visitor, monkeyp
     """Meanwhile single pictures are answered: long work does not hold them up."""
     monkeypatch.setattr(many, "_AT_ONCE", 1)
     rows, begun, may_go_on = many.Many._rows, threading.Semaphore(0), threading.Event()
+    seen: list[many.Many] = []
 
     def slowly(self: Any, *arguments: Any) -> Any:
+        seen.append(self)
         begun.release()
-        assert may_go_on.wait(20)
-        time.sleep(0.1)
+        assert may_go_on.wait(60)
         return rows(self, *arguments)
 
     monkeypatch.setattr(many.Many, "_rows", slowly)
@@ -313,13 +314,17 @@ def test_stopping_keeps_what_is_there_and_others_go_on(visitor: Visitor, monkeyp
     for thread in threads:
         thread.start()
     for _ in others:
-        assert begun.acquire(timeout=20)
+        assert begun.acquire(timeout=60)
     assert "red <span>" in visitor.answer(png(RED))[0]
     for other in others:
         other.join("stop", "click")
+    end = time.monotonic() + 60
+    while not all(enough.is_set() for _, enough in tuple(seen[0]._running)):
+        assert time.monotonic() < end
+        time.sleep(0.01)
     may_go_on.set()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(done) == 2
     for status, answers in done:
         stopped = re.search(r"Stopped after (\d+) of 60 pictures", status)

@@ -237,7 +237,10 @@ class Feedback:
 
 
 def _missing_end(path: Path) -> str:
-    """A full disk may have cut off the last line: the next one must not be glued to it."""
+    """A full disk may have cut off the last line: the next one must not be glued to it.
+
+    A line that another process is writing may look cut off too; then an empty line comes of it, which `journal` skips.
+    """
     with contextlib.suppress(OSError), path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return "" if file.read(1) == b"\n" else "\n"

@@ -27,7 +27,11 @@ async def take(app: Any, scope: Any, receive: Any, send: Any, uploads: Uploads |
     except Exception:
         if body.refusal is None:
             raise
-    if body.refusal is not None and not body.answered:
+    if body.refusal is None or body.answered:
+        return
+    if body.whole:  # nothing more comes that could be waited for
+        await body.refusal(scope, receive, send)
+    else:
         await refuse(body.refusal, scope, receive, send)
 
 
@@ -55,20 +59,19 @@ class _Body:
 
     def __init__(self, receive: Any, send: Any, uploads: Uploads | None) -> None:
         self.refusal: Response | None = None
-        self.answered = False
+        self.answered = self.whole = False
         self._receive, self._send, self._uploads = receive, send, uploads
         self._most = _MOST_ASKED if uploads is None else MOST_AT_ONCE
         self._size = self._looked_at = 0
-        self._whole = False
 
     async def receive(self) -> Any:
-        if self._whole:
+        if self.whole:
             return await self._receive()
         message: Any = {}
         with suppress(TimeoutError):
             message = await asyncio.wait_for(self._receive(), _SILENCE)
         self._size += len(message.get("body", b""))
-        self._whole = message.get("type") == "http.request" and not message.get("more_body")
+        self.whole = message.get("type") == "http.request" and not message.get("more_body")
         self.refusal = await self._reason_against(message)
         if self.refusal is not None:
             raise MultiPartException("refused")  # upon this one, Gradio deletes the files that it has begun
