@@ -26,11 +26,13 @@ def shared() -> Path:
 
 @pytest.fixture(autouse=True, scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The tests neither read nor fill the cache of the person who runs them."""
+    """The tests neither read nor fill the cache of the person who runs them, and need no proxy."""
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WHATSIT_CACHE", str(folder))
         patch.delenv("WHATSIT_WEIGHTS", raising=False)
+        for name in ("no_proxy", "NO_PROXY"):  # the servers of the tests are on this machine
+            patch.setenv(name, "127.0.0.1,localhost")
         yield folder
 
 

@@ -111,7 +111,7 @@ def test_serve_opens_a_page_on_it_and_says_so_first() -> None:
             assert (answer.status, b"airplane" in answer.read()) == (200, True)
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=1200)
 
 
 def test_what_is_none_of_the_ten_is_answered_not_sure(photo: str, capsys: pytest.CaptureFixture[str]) -> None:

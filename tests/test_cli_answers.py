@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -11,7 +12,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -289,23 +289,32 @@ def test_ctrl_c_ends_it_at_once_and_leaves_no_half_file(model: Path, tmp_path: P
     os.mkfifo(tmp_path / "waits.png")
     command = [sys.executable, "-m", "whatsit", "predict", "-m", str(model), str(tmp_path / "r.png")]
     command += [str(tmp_path / "waits.png"), "--out", str(tmp_path / "out.csv")]
-    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 30
-    while not list(tmp_path.glob(".out.csv*")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    time.sleep(0.3)
+    started = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # heeded also in the background
+    )
+    pipe = opened_when_somebody_reads(tmp_path / "waits.png")
+    assert list(tmp_path.glob(".out.csv*"))
     started.send_signal(signal.SIGINT)
-
-    def release() -> None:  # the thread that reads the pipe can only end when the pipe does
-        time.sleep(0.3)
-        with open(tmp_path / "waits.png", "wb"):
-            pass
-
-    threading.Thread(target=release, daemon=True).start()
-    _, err = started.communicate(timeout=30)
+    time.sleep(0.3)
+    os.close(pipe)  # the thread that reads it can only end when the pipe does
+    _, err = started.communicate(timeout=120)
     assert started.returncode == 130
     assert err.decode().strip() == "stopped"
     assert not list(tmp_path.glob("*out.csv*"))
+
+
+def opened_when_somebody_reads(pipe: Path) -> int:
+    end = time.monotonic() + 120
+    while True:
+        try:
+            return os.open(pipe, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            if error.errno != errno.ENXIO or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
 
 
 def test_answers_reach_a_pipe_although_a_person_watches_stderr(model: Path, make_photos: MakePhotos) -> None:

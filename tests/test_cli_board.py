@@ -57,6 +57,7 @@ def started(recorder: Recorder, tmp_path: Path) -> Iterator[tuple[subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # heeded also in the background
     )
     try:
         assert process.stderr is not None
@@ -102,7 +103,7 @@ def test_it_shows_both_curves_of_both_parts_and_each_new_epoch(
     within_patience(accuracies, [(1, 0.7), (2, 0.9)])
 
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0
     assert (out, err.strip()) == ("", "loaded:")
 

@@ -18,7 +18,7 @@ Photos = Callable[..., Path]
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "whatsit", *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60, encoding="utf-8"
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=1200, encoding="utf-8"
     )
 
 

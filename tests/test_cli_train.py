@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import random
@@ -27,7 +28,7 @@ def command(*arguments: object) -> list[str]:
 
 
 def whatsit_(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=600, env=ENVIRONMENT)
+    return subprocess.run(command(*arguments), capture_output=True, text=True, cwd=cwd, timeout=1200, env=ENVIRONMENT)
 
 
 def test_train_prints_the_accuracy_and_one_json_line(make_photos: Callable[..., Path], tmp_path: Path) -> None:
@@ -50,7 +51,9 @@ def test_a_budget_sets_the_epochs_and_is_kept(make_photos: Callable[..., Path], 
     assert done.returncode == 0, done.stderr
     assert "at most 60 epochs" in done.stderr
     assert "--epochs or --budget changes it" not in done.stderr
-    assert json.loads(done.stdout.splitlines()[-1])["seconds"] < 60
+    with (tmp_path / "out" / "history.csv").open(newline="") as file:
+        *seconds, _ = [float(row["seconds"]) for row in csv.DictReader(file)]
+    assert sum(seconds) <= 3
 
 
 @pytest.mark.parametrize("absent", ["torch", "tomli_w", "matplotlib", "sklearn"])
@@ -93,7 +96,7 @@ def test_ctrl_c_ends_with_a_saved_and_judged_model(
     process = start("train", photos, "--recipe", "fast", "--epochs", 5000, "--out", tmp_path / "out", "--json")
     wait_for("epoch    2/5000", process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     result = json.loads(out.splitlines()[-1])
     assert result["stopped"] == "interrupted"
@@ -109,7 +112,7 @@ def test_ctrl_c_before_there_is_anything_says_so_and_leaves_nothing(
     process = start("train", photos, "--epochs", 50, "--image-size", 512, "--out", tmp_path / "out")
     wait_for("of them trained", process)
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "stopped" in err
@@ -117,7 +120,7 @@ def test_ctrl_c_before_there_is_anything_says_so_and_leaves_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_kill_9_at_five_random_moments_and_resume_gives_the_undisturbed_result(
     make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -129,7 +132,7 @@ def test_kill_9_at_five_random_moments_and_resume_gives_the_undisturbed_result(
     whole = start("train", photos, *options, "--out", tmp_path / "whole")
     wait_for("of them trained", whole)
     began = time.monotonic()
-    whole.communicate(timeout=240)
+    whole.communicate(timeout=1200)
     duration = time.monotonic() - began  # of training, export and judging, without the imports
     assert whole.returncode == 0
 
@@ -216,10 +219,15 @@ def test_a_missed_target_is_said_with_its_distance_and_the_model_is_kept(tmp_pat
     assert whatsit_("verify", out / "model.onnx").returncode == 0
 
 
-def test_a_target_alone_chooses_the_length_and_is_missed_or_not(make_photos: Callable[..., Path]) -> None:
-    photos = make_photos(red=30, green=30)
-    for number in range(12):  # nobody can tell these apart
-        (photos / "red" / f"{number:03d}.png").replace(photos / "green" / f"red{number}.png")
+def test_a_target_alone_chooses_the_length_and_is_missed_or_not(
+    make_photos: Callable[..., Path], tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    for first, part in enumerate(("train", "val", "test")):
+        colour = make_photos(f"photos/{part}", 100 * first, red=24) / "red"
+        (photos / part / "green").mkdir()
+        for picture in sorted(colour.iterdir())[::2]:  # nobody can tell these apart
+            picture.replace(photos / part / "green" / picture.name)
     done = whatsit_("train", photos, "--recipe", "fast", "--target", "0.999", "--out", photos.parent / "out", "--json")
     assert done.returncode == 3, done.stderr
     assert "longest; whether it reaches 99.9% will be seen" in done.stderr
@@ -257,7 +265,7 @@ def test_a_reached_target_is_a_success(make_photos: Callable[..., Path], tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(3600)
 def test_demo_without_the_page_reaches_its_accuracy(tmp_path: Path) -> None:
     done = whatsit_("demo", "--no-page", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

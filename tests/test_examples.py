@@ -44,7 +44,7 @@ def started(script: str, folder: Path, **environment: str) -> Iterator[str]:
         yield address.group()
     finally:
         process.send_signal(signal.SIGTERM)
-        process.communicate(timeout=30)
+        process.communicate(timeout=1200)
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_beer_or_wings_goes_from_folders_to_plotted_predictions(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=250,
+        timeout=1200,
         check=False,
     )
     assert done.returncode == 0, done.stderr

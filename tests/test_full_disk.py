@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from file_server import serving
-from test_cli_train import start, wait_for, whatsit_
+from test_cli_train import ENVIRONMENT, start, wait_for, whatsit_
 
 from whatsit import downloads
 from whatsit.errors import DataError, OutputError
@@ -59,12 +59,13 @@ def test_a_download_that_does_not_fit_is_said_leaves_nothing_and_arrives_when_th
 
 @pytest.mark.train
 def test_a_training_that_cannot_keep_its_first_epoch_leaves_nothing(
-    make_photos: Callable[..., Path], tmp_path: Path
+    make_photos: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    process = start("train", make_photos(red=20, green=20), "--epochs", 3, "--out", tmp_path / "out")
-    wait_for("of them trained", process)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
-    _, err = process.communicate(timeout=240)
+    monkeypatch.setitem(ENVIRONMENT, "WHATSIT_CACHE", str(tmp_path / "cache"))
+    photos = make_photos(red=20, green=20)
+    with limited():  # the process inherits it
+        process = start("train", photos, "--epochs", 3, "--out", tmp_path / "out")
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 2
     assert err.splitlines()[-1].startswith(f"error: cannot write '{tmp_path / 'out' / 'checkpoint' / 'last.pt'}': got ")
     assert "Traceback" not in err
@@ -80,7 +81,7 @@ def test_a_training_whose_disk_fills_up_goes_on_later_to_the_same_result(
     process = start("train", photos, *options, "--out", out)
     wait_for("epoch  2/40", process)
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (LIMIT, LIMIT))
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 2
     last = err.splitlines()[-1]
     assert last.startswith(f"error: cannot write '{out / 'checkpoint' / 'last.pt'}': got file too large; ")

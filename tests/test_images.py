@@ -426,12 +426,12 @@ def test_hostile_file(path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         expected = reference(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         expected = None
-    started = time.perf_counter()
+    started = time.process_time()
     if expected is None:
         assert str(path) in refusal(path).what
     else:
         check(images.load(path), expected)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
     assert capfd.readouterr() == ("", "")
 
 

@@ -373,11 +373,11 @@ data = TrainingData(pictures, targets, pictures, targets, ("red", "blue"))
 KerasEngine().fit(data, recipe, None, Path(sys.argv[2]), ignore).onnx(1.0)
 """
     arguments = [sys.executable, "-c", code, str(tmp_path / "pictures.npy"), str(tmp_path / "last.pt")]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=1200, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     hidden = code.replace("try:", "sys.modules['keras'] = None\ntry:", 1)
     arguments[2] = hidden
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=1200, check=False)
     assert "pip install 'whatsit[keras]'" in done.stderr
     assert "Traceback" not in done.stderr
 

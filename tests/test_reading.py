@@ -217,11 +217,11 @@ class TestInParallel:
         started: list[int] = []
         results = in_parallel(started.append, range(1000), "", ignore)
         next(results)
-        assert len(started) <= 9
+        assert len(started) <= 13  # 4 for each of 3 workers, and 1 in the place of the first
         results.close()  # type: ignore[attr-defined]
 
     def test_an_error_stops_it_and_no_thread_stays(self) -> None:
         before = threading.active_count()
         with pytest.raises(ZeroDivisionError):
             list(in_parallel(lambda x: 1 // (50 - x), range(1000), "", ignore))
-        assert threading.active_count() == before
+        assert threading.active_count() <= before

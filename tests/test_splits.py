@@ -369,10 +369,10 @@ def test_unread_pictures_are_our_own_mistake() -> None:
 def test_twenty_thousand_pictures_of_five_hundred_classes_take_seconds_at_most() -> None:
     samples = [picture(n, f"c{n % 500}", group=f"g{n // 3}" if n % 2 else None) for n in range(20_000)]
     large = data(samples, [(str(n), str(n + 500)) for n in range(0, 10_000, 7)])
-    began = time.perf_counter()
+    began = time.process_time()
     complete(large)
     by_counts(large, {"test": 3, "validation": 3})
-    assert time.perf_counter() - began < 10  # takes about one
+    assert time.process_time() - began < 10  # takes about one
 
 
 def random_set(rng: random.Random, name: str) -> tuple[list[Sample], list[tuple[str, str]]]:

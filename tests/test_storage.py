@@ -57,7 +57,7 @@ class TestWriteWhole:
         reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_text()), daemon=True)
         reader.start()
         write_whole(tmp_path / "pipe", "through")
-        reader.join(5)
+        reader.join(60)
         assert got == ["through"]
         assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
