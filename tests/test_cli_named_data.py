@@ -109,7 +109,7 @@ def cifar10(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 @pytest.mark.usefixtures("nothing_is_fetched")
 def test_the_authors_files_are_what_the_table_says(cifar10: Path) -> None:
     opened = open_data("cifar10", data_dir=cifar10)
@@ -125,7 +125,7 @@ def test_the_authors_files_are_what_the_table_says(cifar10: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 def test_one_wrong_byte_of_the_authors_files_is_seen(cifar10: Path, tmp_path: Path) -> None:
     for file in cifar10.glob("*.bin"):
         (tmp_path / file.name).symlink_to(file)
@@ -138,7 +138,7 @@ def test_one_wrong_byte_of_the_authors_files_is_seen(cifar10: Path, tmp_path: Pa
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1800)
 @pytest.mark.usefixtures("nothing_is_fetched")
 def test_the_built_in_model_is_as_accurate_as_it_says(cifar10: Path, capsys: Capture) -> None:
     """On all 10,000 test pictures, by the command that anybody would type."""

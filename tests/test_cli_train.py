@@ -120,7 +120,7 @@ def test_ctrl_c_before_there_is_anything_says_so_and_leaves_nothing(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 def test_kill_9_at_five_random_moments_and_resume_gives_the_undisturbed_result(
     make_photos: Callable[..., Path], tmp_path: Path
 ) -> None:
@@ -265,7 +265,7 @@ def test_a_reached_target_is_a_success(make_photos: Callable[..., Path], tmp_pat
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 def test_demo_without_the_page_reaches_its_accuracy(tmp_path: Path) -> None:
     done = whatsit_("demo", "--no-page", cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageGrab
+from test_desktop_session import held_from
 from tiny_model import plain, write_tiny_model
 
 import whatsit
@@ -173,20 +173,6 @@ def slowly(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     monkeypatch.setattr(images, "load", slow)
 
 
-def held_from(monkeypatch: pytest.MonkeyPatch, first: str) -> threading.Event:
-    """Pictures of this name and those after it are read when the event is set."""
-    load = images.load
-    go_on = threading.Event()
-
-    def hesitant(source: Any, **options: Any) -> images.Picture:
-        if isinstance(source, Path):  # not the pixels, which the model is given
-            assert source.name < first or go_on.wait(SECONDS)
-        return load(source, **options)
-
-    monkeypatch.setattr(images, "load", hesitant)
-    return go_on
-
-
 # ---- the first look
 
 
@@ -327,7 +313,7 @@ def test_progress_is_shown_and_cancel_ends_the_work(
     for number in range(200):
         shutil.copy(folder / "a.png", folder / f"{number:03d}.png")
     person.opens(folder / "a.png")
-    go_on = held_from(monkeypatch, "010.png")
+    _, go_on = held_from(monkeypatch, "010.png")
     person.window.analyse_folder.invoke()
     footer = person.window.footer
     person.wait(lambda: footer.cancel.winfo_ismapped() and person.session.judged == 10)
@@ -349,7 +335,7 @@ def test_the_window_answers_while_a_picture_is_read(
     person: Person, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     person.opens(folder / "a.png")
-    go_on = held_from(monkeypatch, "b.png")
+    _, go_on = held_from(monkeypatch, "b.png")
     person.press("<Right>")
     person.wait(lambda: "Reading" in person.said)
     assert person.headline == "Looking…"

@@ -189,7 +189,7 @@ def test_it_learns_and_tells_each_epoch(undisturbed: Undisturbed, data: Training
     assert (steps[-1].done, steps[-1].total) == (12, 12)
     assert undisturbed.fitted.stopped is None
     right = undisturbed.fitted.logits(data.validation_pictures).argmax(1) == data.validation_targets
-    assert right.mean() > 0.5  # of three classes
+    assert right.mean() > 0.6
 
 
 def test_the_best_epoch_is_what_was_kept(subject: Subject, undisturbed: Undisturbed, data: TrainingData) -> None:

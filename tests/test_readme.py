@@ -45,7 +45,7 @@ def run(command: str, folder: Path) -> None:
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
 
 
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(1200)
 def test_the_commands_work_in_their_order_and_then_the_python(reader: Path) -> None:
     commands = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("whatsit ")]
     assert {command.split()[1] for command in commands} >= {"train", "predict", "evaluate", "show", "verify", "split"}
